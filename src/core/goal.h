@@ -1,0 +1,78 @@
+/*
+ * The goal: what the control plane wants of one instance. A function of the group's record and
+ * the settings, never stored by itself on the control plane; the agent keeps the newest one
+ * durably and refuses a lower one.
+ *
+ * Goals of one instance are ordered by (installation, epoch, revision). A goal of another
+ * installation is refused whole.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/secret.h"
+#include "core/model.h"
+
+enum goal_run { GOAL_RUN, GOAL_DELETE };
+
+enum goal_role {
+	GOAL_SOURCE,  /* master, but only the run named in confirmed_run, or see start_at_once */
+	GOAL_REPLICA, /* read-only, follows upstream */
+	GOAL_GUARDED, /* read-only, follows nobody (a closed port): fenced */
+};
+
+/* What a flavor and the operator's settings ask of every server; from the settings table. */
+struct server_settings {
+	uint64_t maxmemory_bytes; /* 0: no limit */
+	char maxmemory_policy[24];
+	uint64_t backlog_bytes;
+	uint32_t repl_timeout_s, ping_period_s;
+	bool diskless_sync;
+	uint32_t diskless_delay_s; /* only used while several replicas wait for their first copy */
+	char appendfsync[12];      /* "everysec" or "always" */
+	bool customer_open;        /* the default user needs no password (loopback, no login) */
+};
+
+struct goal {
+	struct id installation;
+	struct id group, instance;
+	uint64_t epoch, revision;
+
+	enum goal_run run;
+	enum goal_role role;
+	/*
+	 * GOAL_SOURCE: the run that may be master. Any other run is started guarded and waits,
+	 * unless start_at_once: a group of one has nobody to protect from a source without data.
+	 */
+	struct replid confirmed_run;
+	bool start_at_once;
+	/* GOAL_REPLICA: a server found as master may be made a replica (its own writes are lost). */
+	bool demote_accepted;
+	const char *upstream_host; /* GOAL_REPLICA, else "" */
+	uint16_t upstream_port;
+
+	const char *name, *project; /* for comments in the configuration and the log only */
+	const char *address;
+	uint16_t port;
+	const char *datastore, *version;
+	struct server_settings settings;
+	uint32_t min_slaves_to_write, min_slaves_max_lag_s; /* 0: no such fence */
+	uint32_t waiting_replicas; /* replicas that wait for their first copy from this source */
+	struct group_secrets secrets;
+};
+
+/*
+ * The goal of member m of g. Strings are borrowed from g and s. Pure and total: every stored
+ * record has a goal for every member.
+ */
+struct goal goal_of(const struct group *g, const struct member *m, struct id installation,
+		    const struct server_settings *s);
+
+/* <0, 0, >0: order of two goals of the same instance and installation. */
+int goal_cmp(uint64_t epoch_a, uint64_t revision_a, uint64_t epoch_b, uint64_t revision_b);
+
+const char *goal_run_name(enum goal_run r);
+const char *goal_role_name(enum goal_role r);
+[[nodiscard]] bool goal_run_parse(const char *s, enum goal_run *ret);
+[[nodiscard]] bool goal_role_parse(const char *s, enum goal_role *ret);

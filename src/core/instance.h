@@ -1,0 +1,69 @@
+/*
+ * instance_step(): the agent's next step for one instance, from its goal and what is there.
+ * Every step is idempotent; after each the agent looks again. It decides nothing about a group.
+ */
+#pragma once
+
+#include "core/goal.h"
+#include "core/observation.h"
+
+/* X(NAME, "name", "what it does") : each act has a crash point of its name. */
+#define INSTANCE_ACTS(X)                                                                     \
+	X(NONE, "none", "nothing to do until something changes")                             \
+	X(WRITE_CONF, "write-conf", "write the configuration file the goal and the start ask for") \
+	X(SET_ASIDE_AOF, "set-aside-aof", "rename the AOF folder before a boot from the RDB") \
+	X(START, "start", "spawn the server")                                                \
+	X(CONFIG_SET, "config-set", "bring the running server's settings to the goal's")     \
+	X(FOLLOW, "follow", "SLAVEOF upstream")                                              \
+	X(GUARD, "guard", "SLAVEOF a closed port: read-only, no replica copies from it")     \
+	X(PROMOTE, "promote", "SLAVEOF NO ONE")                                              \
+	X(AOF_ON, "aof-on", "CONFIG SET appendonly yes after a boot from the RDB")           \
+	X(STOP, "stop", "SIGTERM: save and exit")                                            \
+	X(KILL, "kill", "SIGKILL: it did not stop within its limit, or hangs")               \
+	X(DELETE_FILES, "delete-files", "remove its folder")
+
+#define INSTANCE_ACT_ENUM(name, text, what) ACT_##name,
+enum instance_act { INSTANCE_ACTS(INSTANCE_ACT_ENUM) ACT_COUNT };
+#undef INSTANCE_ACT_ENUM
+
+/* How a server is (to be) started: decides the configuration file. */
+struct start_mode {
+	bool guarded;  /* `slaveof 127.0.0.1 0` whatever the role */
+	bool from_rdb; /* `appendonly no`: a replica resumes from its dump.rdb (REDIS.md 3.5) */
+};
+
+/* What the agent knows of the instance beside the server's own answers. */
+struct instance_local {
+	const struct observation *obs; /* newest; its proc says if the rest means anything */
+	bool conf_current;      /* the file on disk is what goal and `mode_now` ask for */
+	bool live_current;      /* the running server has the settings the goal asks for */
+	struct start_mode mode_now; /* of the running server, or of the last start */
+	bool files_exist;       /* its folder exists */
+	bool rdb_usable;        /* dump.rdb is there and not empty */
+	bool aof_exists;        /* an AOF folder or file is there */
+	bool marker_was_master; /* the durable marker last saw it as master */
+	int64_t exited_ms;      /* clock of the last exit; 0: none since the agent's start */
+	int64_t stop_sent_ms;   /* SIGTERM sent; 0: not */
+	unsigned failures;      /* starts in a row that failed */
+	int64_t restart_delay_ms; /* setting agent.restart_delay */
+	int64_t stop_limit_ms;
+};
+
+struct instance_in {
+	const struct goal *goal;
+	bool confirmed; /* the control plane sent or repeated this goal since the agent's start */
+	const struct instance_local *local;
+	int64_t now_ms; /* monotonic */
+};
+
+struct instance_out {
+	enum instance_act act;
+	struct start_mode mode;  /* for WRITE_CONF and START */
+	int64_t wake_ms;         /* call again then, though nothing changed; 0: no need */
+	bool goal_applied;       /* act is NONE and everything the goal asks for is so */
+	const char *why;         /* a literal, for the log */
+};
+
+struct instance_out instance_step(const struct instance_in *in);
+
+const char *instance_act_name(enum instance_act a);

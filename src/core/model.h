@@ -1,0 +1,156 @@
+/*
+ * The nouns: what the store keeps of a group, and the words of its life. Plain values; strings
+ * are borrowed from whoever owns the record (the registry packs each group into one block).
+ *
+ * Times named *_wall_ms are for display. Whatever is decided by time is decided on the monotonic
+ * clock, which the record does not hold: see struct group_live in core/group.h.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/id.h"
+#include "base/secret.h"
+
+enum {
+	MODEL_NAME_MAX = 255,   /* characters of an instance's name, Trove's limit */
+	MODEL_MEMBERS_MAX = 64, /* of one group, deleted ones included; the quota is far below */
+	MODEL_HISTORY_MAX = 32, /* entries kept; older ones are dropped from the front */
+};
+
+/* A replication id or a run id of a server: 40 hex digits, "" when unknown. */
+struct replid {
+	char s[41];
+};
+
+bool replid_eq(const struct replid *a, const struct replid *b);
+bool replid_known(const struct replid *a);
+
+/*
+ * The states of an instance. BUILD is STARTING and SYNCING; the API's words are in core/status.h.
+ *
+ * X(NAME, "name", time limit in ms (0: none, it is steady), "what it waits for")
+ */
+#define MEMBER_STATES(X)                                                                        \
+	X(STARTING, "starting", SEC(60), "its server runs with the goal applied")               \
+	X(SYNCING, "syncing", SEC(60), "it is attached: its data are the source's; the limit is for no progress") \
+	X(ACTIVE, "active", 0, "nothing: it serves in its role")                                \
+	X(ERROR, "error", 0, "what its fault names, or a delete")                               \
+	X(DELETING, "deleting", 0, "its agent has confirmed that process and files are gone")
+
+#define MEMBER_STATE_ENUM(name, text, limit, why) MEMBER_##name,
+enum member_state { MEMBER_STATES(MEMBER_STATE_ENUM) MEMBER_STATE_COUNT };
+#undef MEMBER_STATE_ENUM
+
+/* What kind of thing went wrong: decides what clears it. Kept in the record. */
+enum fault_kind {
+	FAULT_NONE,
+	FAULT_START,    /* the server does not start; text has its own words; clears when it runs */
+	FAULT_SYNC,     /* the first copy makes no progress; clears when attached */
+	FAULT_GUARD,    /* a restarted source may lack data its replicas hold; `start --accept-data-loss` */
+	FAULT_DIVERGED, /* a replica was promoted by hand: `start --accept-data-loss` follows the source again */
+	FAULT_STORE,    /* the host has seen a higher epoch than the record: the store is older than the hosts */
+	FAULT_KIND_COUNT,
+};
+
+struct fault {
+	enum fault_kind kind;
+	int64_t at_wall_ms;
+	char text[320]; /* what failed, why, what to do; what the API shows */
+};
+
+struct member {
+	struct id id;
+	const char *name;
+	const char *host; /* name of the host it lives on */
+	const char *address;
+	uint16_t port;
+	const char *flavor;    /* flavor id */
+	const char *datastore; /* "redis", "valkey" */
+	const char *version;   /* exact, "7.0.15" */
+	uint32_t volume_gb;
+	int64_t created_wall_ms, updated_wall_ms;
+	enum member_state state;
+	int64_t state_since_wall_ms;
+	bool attached_once; /* it has held the group's whole data set: eligible, and to be protected */
+	/*
+	 * The operator's word to go on at the price of data, for the one run of the server that he
+	 * saw (its run id); a later run must be asked about again.
+	 */
+	struct replid accepted_run;
+	struct fault fault;
+};
+
+/* One reign: from `start` on, the stream named replid was written by `source`. */
+struct history_entry {
+	uint64_t epoch;
+	struct replid replid; /* "" while the promoted server has not been heard */
+	int64_t start;        /* offset of its first byte; 0 for the first and after a restart from AOF */
+	struct id source;
+};
+
+/*
+ * Operations of a group and their phases. The table that says how each is left is in
+ * core/group.c; a test proves that every phase has a way out.
+ */
+enum op_kind { OP_NONE, OP_CREATE, OP_RESTART, OP_KIND_COUNT };
+
+enum op_phase {
+	PHASE_NONE,
+	PHASE_CREATE_START,    /* create: the source's server is being started */
+	PHASE_RESTART_COMPARE, /* restart: the source runs guarded, is compared with its replicas */
+	PHASE_RESTART_HELD,    /* restart: in doubt; a human decides, or news that removes the doubt */
+	PHASE_RESTART_CONFIRM, /* restart: committed that it goes on; waits for role:master */
+	PHASE_COUNT,
+};
+
+struct operation {
+	struct id id;
+	enum op_kind kind; /* OP_NONE: none is running */
+	enum op_phase phase;
+	struct id target; /* the instance it is about */
+	int64_t started_wall_ms, phase_since_wall_ms;
+	struct replid run; /* restart: the run of the server it is about */
+};
+
+struct group_secrets {
+	struct secret replication; /* user `tanist-repl`: members among themselves */
+	struct secret agent;       /* user `tanist-agent`: the agent on each member */
+};
+
+struct group {
+	struct id id;
+	const char *project;
+	const char *name;  /* unique in the project, never changes */
+	uint64_t revision; /* commit number of the record; 0 before the first commit */
+	uint64_t epoch;    /* how often the source has changed or restarted; 1 at birth */
+	struct id source;
+	struct replid source_run; /* the run of the source's server that may be master; "" at birth */
+	int64_t created_wall_ms;
+	struct group_secrets secrets;
+	struct operation op;
+	struct member *members; /* in order of creation */
+	size_t nmembers;
+	struct history_entry *history; /* oldest first */
+	size_t nhistory;
+};
+
+/* NULL when the group has no such member. */
+struct member *group_find(const struct group *g, struct id id);
+struct member *group_source(const struct group *g);
+
+/* Members that are not being deleted, less the source. */
+size_t group_replica_count(const struct group *g);
+
+const char *member_state_name(enum member_state s);
+const char *op_kind_name(enum op_kind k);
+const char *op_phase_name(enum op_phase p);
+const char *fault_kind_name(enum fault_kind k);
+
+/* The reverse, for the decoders. */
+[[nodiscard]] bool member_state_parse(const char *s, enum member_state *ret);
+[[nodiscard]] bool op_kind_parse(const char *s, enum op_kind *ret);
+[[nodiscard]] bool op_phase_parse(const char *s, enum op_phase *ret);
+[[nodiscard]] bool fault_kind_parse(const char *s, enum fault_kind *ret);

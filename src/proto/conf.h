@@ -1,0 +1,49 @@
+/*
+ * A server's whole configuration file, and the settings to bring to a running server, from a
+ * goal. Old directive names throughout (slaveof, masterauth, ...): every version from 2.8 to
+ * Valkey 8 takes them (REDIS.md finding 12).
+ */
+#pragma once
+
+#include "base/arena.h"
+#include "base/str.h"
+#include "core/goal.h"
+#include "core/instance.h"
+#include "core/versions.h"
+
+struct conf_paths {
+	const char *dir;    /* the instance's data folder, absolute */
+	const char *socket; /* unix socket of the agent's own connection */
+	const char *log;
+	const char *pid;
+};
+
+/*
+ * The file. Contains secrets: write it with mode 0600. It is what a restart in this mode needs:
+ * a replica that restarts comes back as a read-only replica of its upstream.
+ */
+void conf_write(const struct goal *g, struct start_mode mode, const struct conf_paths *p,
+		struct str *out);
+
+struct conf_setting {
+	const char *name;
+	char value[160];
+};
+
+/*
+ * What CONFIG SET must make true on a running server, in this order, role (SLAVEOF) left out.
+ * appendonly is in it (yes) unless mode.from_rdb. Returns the number written to *ret (in *a).
+ */
+size_t conf_live_settings(const struct goal *g, struct start_mode mode, struct arena *a,
+			  const struct conf_setting **ret);
+
+/* Users and their ACL rules as words for ACL SETUSER (6.0 and later); 0 below. Contains secrets. */
+struct conf_user {
+	const char *name;
+	const char *const *rules;
+	size_t nrules;
+};
+size_t conf_users(const struct goal *g, struct arena *a, const struct conf_user **ret);
+
+#define CONF_USER_AGENT "tanist-agent"
+#define CONF_USER_REPL "tanist-repl"
