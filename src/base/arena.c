@@ -10,7 +10,7 @@ struct arena_block {
 	max_align_t data[];
 };
 
-enum { BLOCK_BYTES = 2000, ALIGN = sizeof(max_align_t) };
+enum { BLOCK_BYTES = 2000, ALIGN = _Alignof(max_align_t) };
 
 static struct arena_block *block_new(struct arena *a, size_t bytes)
 {

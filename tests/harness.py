@@ -1,0 +1,241 @@
+"""What the tests with real servers share: a `tanist dev` of their own on addresses of their own,
+the API, the servers' own words, and waiting with a limit.
+
+Everything a test starts is stopped by the handle it was started with; nothing is found by name.
+"""
+import contextlib
+import http.client
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.parse
+
+import redis
+
+BUILD = os.environ.get("TANIST_BUILD") or os.path.join(os.path.dirname(__file__), "..", "build")
+BUILD = os.path.abspath(BUILD)
+TANIST = os.path.join(BUILD, "tanist")
+
+
+def wait_until(what, probe, limit=20.0, every=0.02):
+    """Calls probe() until it gives something true, and returns that; fails after `limit` seconds
+    with what was waited for and what probe() gave last."""
+    end = time.monotonic() + limit
+    while True:
+        got = probe()
+        if got:
+            return got
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {limit} s: {what} (last: {got!r})")
+        time.sleep(every)
+
+
+def free_port(address="127.0.0.1"):
+    with socket.socket() as s:
+        s.bind((address, 0))
+        return s.getsockname()[1]
+
+
+class AddressRange:
+    """127.A.B.1 to 127.A.B.250, for this test alone: held by a listener on 127.A.B.254."""
+
+    def __init__(self):
+        for _ in range(1000):
+            net = f"127.{random.randint(80, 250)}.{random.randint(0, 255)}"
+            holder = socket.socket()
+            try:
+                holder.bind((f"{net}.254", 6))
+                holder.listen(1)
+            except OSError:
+                holder.close()
+                continue
+            self.net, self.holder = net, holder
+            return
+        raise AssertionError("no free range of loopback addresses")
+
+    def __str__(self):
+        return f"{self.net}.1-{self.net}.250"
+
+    def close(self):
+        self.holder.close()
+
+
+class Api:
+    """The Trove API by hand, for what no client sends."""
+
+    def __init__(self, url):
+        parts = urllib.parse.urlsplit(url)
+        self.host, self.base = parts.netloc, parts.path
+
+    def call(self, method, path, body=None, headers=None, limit=30):
+        connection = http.client.HTTPConnection(self.host, timeout=limit)
+        headers = dict(headers or {})
+        if body is not None and not isinstance(body, (str, bytes)):
+            body = json.dumps(body)
+        if body is not None:
+            headers.setdefault("Content-Type", "application/json")
+        with contextlib.closing(connection):
+            connection.request(method, self.base + path, body=body, headers=headers)
+            answer = connection.getresponse()
+            text = answer.read()
+            return answer.status, json.loads(text) if text else None
+
+    def get(self, path):
+        status, body = self.call("GET", path)
+        assert status == 200, (path, status, body)
+        return body
+
+
+class Dev:
+    """One `tanist dev`. Use as a context manager, or stop() it."""
+
+    def __init__(self, folder=None, settings=(), env=None, start=True):
+        self.own = tempfile.TemporaryDirectory(prefix="tanist-test-") if folder is None else None
+        self.dir = folder or os.path.join(self.own.name, "state")
+        self.range = AddressRange()
+        self.listen = f"127.0.0.1:{free_port()}"
+        self.settings = list(settings)
+        self.env = dict(os.environ, **(env or {}))
+        self.process = None
+        if start:
+            self.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def start(self, *more, limit=60):
+        words = [TANIST, "dev", "--dir", self.dir, "--listen", self.listen,
+                 "--addresses", str(self.range), *more]
+        for setting in self.settings:
+            words += ["--set", setting]
+        os.makedirs(os.path.dirname(self.dir), exist_ok=True)
+        self.log = open(self.dir + ".dev.log", "ab")
+        self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                        stderr=self.log, env=self.env)
+        self.url = None
+        end = time.monotonic() + limit
+        for line in self.process.stdout:
+            if line.startswith(b"ready "):
+                self.url = line.split()[1].decode()
+                break
+            assert time.monotonic() < end, "tanist dev was not ready in time"
+        assert self.url, "tanist dev ended before it was ready: " + self.words()
+        self.api = Api(self.url)
+
+    def words(self):
+        """What dev and its two programs said last, for messages."""
+        text = ""
+        for path in (self.dir + ".dev.log", self.dir + "/tanistd.log", self.dir + "/agent.log"):
+            if os.path.exists(path):
+                with open(path, errors="replace") as f:
+                    text += f"--- {path}\n" + "".join(f.readlines()[-15:])
+        return text
+
+    def stop(self, keep_servers=False, limit=60):
+        """Ctrl-C; with keep_servers the servers run on only if start() was told --keep-servers."""
+        if self.process is None:
+            return 0
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        status = self.process.wait(limit)
+        self.process.stdout.close()
+        self.log.close()
+        self.process = None
+        return status
+
+    def kill(self):
+        """SIGKILL of dev alone: its two programs go with it, the servers run on."""
+        self.process.kill()
+        self.process.wait(10)
+        self.process.stdout.close()
+        self.log.close()
+        self.process = None
+
+    def close(self):
+        if self.process is not None:
+            self.stop()
+        for pid in self.server_pids():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.range.close()
+        if self.own:
+            self.own.cleanup()
+
+    def server_pids(self):
+        """Servers below this folder that run: by the folder on their command line."""
+        found = []
+        for name in os.listdir("/proc"):
+            if not name.isdigit():
+                continue
+            try:
+                with open(f"/proc/{name}/cmdline", "rb") as f:
+                    first = f.read()
+                cwd = os.readlink(f"/proc/{name}/cwd")
+            except OSError:
+                continue
+            if b"-server" in first.split(b"\0")[0] and cwd.startswith(self.dir + "/"):
+                found.append(int(name))
+        return found
+
+    # What a person does.
+
+    def tanist(self, *words, check=True, limit=120, env=None):
+        done = subprocess.run([TANIST, *words], env=dict(self.env, TANIST_URL=self.url, **(env or {})),
+                              capture_output=True, text=True, timeout=limit,
+                              stdin=subprocess.DEVNULL)
+        if check:
+            assert done.returncode == 0, (words, done.returncode, done.stdout, done.stderr,
+                                          self.words())
+        return done
+
+    def create(self, name, *more):
+        self.tanist("create", name, "1", "--size", "1", "--wait", *more)
+        return self.show(name)
+
+    def replicas(self, source, count, name="replica"):
+        self.tanist("create", name, "--replica-of", source, "--replica-count", str(count), "--wait")
+        names = [name] if count == 1 else [f"{name}-{i + 1}" for i in range(count)]
+        return [self.show(n) for n in names]
+
+    def show(self, name):
+        return json.loads(self.tanist("show", name, "--json").stdout)["instance"]
+
+    def instances(self):
+        return self.api.get("/instances/detail?limit=1000")["instances"]
+
+    def events(self, after=0):
+        return self.api.get(f"/events?after={after}&limit=1000")["events"]
+
+    def wait_status(self, name, status, limit=60):
+        return wait_until(f"{name} is {status}",
+                          lambda: (lambda i: i if i["status"] == status else None)(self.show(name)),
+                          limit, every=0.1)
+
+    # What the servers say.
+
+    def redis(self, instance, **options):
+        options.setdefault("socket_timeout", 10)
+        return redis.Redis(host=instance["ip"][0], port=instance.get("port", 6379),
+                           decode_responses=True, **options)
+
+    def info(self, instance):
+        return self.redis(instance).info()
+
+    def pid(self, instance):
+        return int(self.info(instance)["process_id"])
+
+    def folder(self, instance):
+        return os.path.join(self.dir, "agent", "instances", instance["id"])
+
+    def kill_server(self, instance, signum=signal.SIGKILL):
+        pid = self.pid(instance)
+        os.kill(pid, signum)
+        return pid
