@@ -6,7 +6,7 @@
 #include <stddef.h>
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
-#define PRINTF_LIKE(fmt, args) [[gnu::format(printf, fmt, args)]]
+#define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args))) /* clang 14 ignores the [[]] form here */
 
 #define KIB(n) ((size_t)(n) << 10)
 #define MIB(n) ((size_t)(n) << 20)

@@ -1,8 +1,8 @@
 /*
  * group_step(): the control plane's next step for one group. Looks at the record, the newest
  * observations and the time; changes the record in place and says what happened. The caller
- * commits the changed record together with the events, then publishes the goals that follow
- * from it. Nothing here knows of stores, agents or clocks.
+ * commits the changed record together with the events (there may be events without a change),
+ * then publishes the goals that follow from it. Nothing here knows of stores, agents or clocks.
  */
 #pragma once
 
@@ -54,6 +54,7 @@ struct group_event {
  */
 struct member_live {
 	int64_t state_since_ms;    /* monotonic: entered, or first seen, its state */
+	enum member_state state_seen; /* the state that state_since_ms is about */
 	bool was_down;             /* an event has said that its server is gone */
 	int64_t progress_ms;       /* last time the first copy moved */
 	int64_t progress_bytes;
@@ -64,9 +65,11 @@ struct member_live {
 };
 
 struct group_live {
-	struct member_live *members; /* same order as g->members; moved by group_live_remove() */
+	struct member_live *members; /* same order as g->members; moved along when one is removed */
 	int64_t phase_since_ms;
+	enum op_phase phase_seen;  /* the phase that phase_since_ms is about */
 	uint64_t watch; /* number the agents of all members are to answer with; 0: no need */
+	uint64_t compare_watch; /* restart: replicas' figures count from this number on; 0: not asked */
 	bool watch_all; /* fresh offsets wanted all the time (a replica is about to attach) */
 };
 
@@ -94,8 +97,8 @@ struct group_out {
 /*
  * One step. g's members and history arrays belong to the caller and have room for what is there
  * plus one more history entry; strings are borrowed. A member may be removed: g->nmembers falls,
- * and live follows. Steps until nothing changes any more are reached by calling again after the
- * commit. live is changed also when the record is not.
+ * and live follows. One call makes one change at most: call again after the commit of a change or
+ * of events. live is changed also when the record is not.
  */
 void group_step(struct group *g, struct group_live *live, const struct group_in *in,
 		struct group_out *out);
@@ -105,10 +108,10 @@ struct phase_row {
 	enum op_phase phase;
 	enum op_kind op;
 	const char *leaves_when;
-	int64_t limit_ms; /* 0: a human or news ends it */
+	int64_t limit_ms; /* the default of its setting; 0: a human or news ends it */
 	enum op_phase next[3]; /* PHASE_NONE: the operation ends */
 	size_t nnext;
-	const char *why; /* the sentence in the event */
+	const char *why; /* what it is for: manual and API show it */
 };
 extern const struct phase_row phase_rows[];
 extern const size_t nphase_rows;

@@ -15,11 +15,11 @@ enum guard_verdict {
 struct guard_replica {
 	struct id id;
 	const char *name;
-	const struct observation *obs; /* NULL: not heard since this control plane started */
+	const struct observation *obs; /* NULL: not heard since this control plane started, or silent */
 };
 
 struct guard_in {
-	const struct observation *source; /* guarded, of the new run */
+	const struct observation *source; /* guarded, of the new run; its server answers */
 	const struct guard_replica *replicas; /* the attached ones only */
 	size_t nreplicas;
 	struct replid current; /* the newest canonical replication id */

@@ -41,9 +41,10 @@ struct instance_local {
 	bool files_exist;       /* its folder exists */
 	bool rdb_usable;        /* dump.rdb is there and not empty */
 	bool aof_exists;        /* an AOF folder or file is there */
-	bool marker_was_master; /* the durable marker last saw it as master */
-	int64_t exited_ms;      /* clock of the last exit; 0: none since the agent's start */
+	bool marker_was_master; /* the durable marker last saw it as master; stays while it runs guarded */
+	int64_t exited_ms;      /* clock of the last exit or failed start; 0: none since the agent's start */
 	int64_t stop_sent_ms;   /* SIGTERM sent; 0: not */
+	int64_t kill_sent_ms;   /* SIGKILL sent; 0: not */
 	unsigned failures;      /* starts in a row that failed */
 	int64_t restart_delay_ms; /* setting agent.restart_delay */
 	int64_t stop_limit_ms;
@@ -58,7 +59,8 @@ struct instance_in {
 
 struct instance_out {
 	enum instance_act act;
-	struct start_mode mode;  /* for WRITE_CONF and START */
+	/* What holds after the act: WRITE_CONF writes for it, START starts in it; then it is mode_now. */
+	struct start_mode mode;
 	int64_t wake_ms;         /* call again then, though nothing changed; 0: no need */
 	bool goal_applied;       /* act is NONE and everything the goal asks for is so */
 	const char *why;         /* a literal, for the log */

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/id.h"
+#include "base/macros.h"
 #include "base/secret.h"
 
 enum {
@@ -58,7 +59,7 @@ enum fault_kind {
 struct fault {
 	enum fault_kind kind;
 	int64_t at_wall_ms;
-	char text[320]; /* what failed, why, what to do; what the API shows */
+	char text[480]; /* what failed, why, what to do; what the API shows */
 };
 
 struct member {

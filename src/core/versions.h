@@ -25,6 +25,8 @@ struct version_rules {
 	bool diskless_max_replicas; /* 7.0: repl-diskless-sync-max-replicas */
 	bool announce;            /* 3.2: slave-announce-ip/port */
 	bool protected_mode;      /* 3.2 */
+	uint8_t rdb_writes;       /* format version of the RDB it sends */
+	uint8_t rdb_reads;        /* the highest it loads, beside its own */
 	const char *agent_acl;    /* rules of user tanist-agent; NULL without ACL */
 	const char *repl_acl;     /* rules of user tanist-repl */
 	const char *customer_acl; /* rules of user default */
@@ -36,7 +38,10 @@ struct version_rules {
 /* Never NULL: a version newer than any row has the newest row of its kind. */
 const struct version_rules *version_rules(struct server_version v);
 
-/* Can `to` load a full sync that `from` sends? (REDIS.md 3.9) */
+/*
+ * Can `to` load a full sync that `from` sends? (REDIS.md 3.9) A version newer than any row is
+ * trusted to feed only its equals and newer ones of its kind.
+ */
 bool version_can_feed(struct server_version from, struct server_version to);
 
 /* Too old to be served at all: below 2.8. */

@@ -1,0 +1,117 @@
+/*
+ * The goal of a member, from the record alone. Every member of every record that can be stored
+ * has one: what a record means for a server is decided here and nowhere else.
+ */
+#include "core/goal.h"
+
+#include "base/macros.h"
+#include "core/names.h"
+
+static const char *const run_names[] = { [GOAL_RUN] = "run", [GOAL_DELETE] = "delete" };
+/* clang-format off */
+static const char *const role_names[] = {
+	[GOAL_SOURCE] = "source",
+	[GOAL_REPLICA] = "replica",
+	[GOAL_GUARDED] = "guarded",
+};
+/* clang-format on */
+
+static uint32_t replicas_without_copy(const struct group *g)
+{
+	uint32_t n = 0;
+
+	for (size_t i = 0; i < g->nmembers; i++) {
+		const struct member *m = &g->members[i];
+
+		n += !id_eq(m->id, g->source) && m->state != MEMBER_DELETING && !m->attached_once;
+	}
+	return n;
+}
+
+static void be_source(const struct group *g, struct goal *goal)
+{
+	goal->role = GOAL_SOURCE;
+	goal->confirmed_run = g->source_run;
+	goal->start_at_once = group_replica_count(g) == 0;
+	goal->waiting_replicas = replicas_without_copy(g);
+}
+
+static void be_replica(const struct member *m, const struct member *source, struct goal *goal)
+{
+	goal->role = GOAL_REPLICA;
+	goal->demote_accepted = replid_known(&m->accepted_run);
+	goal->confirmed_run = m->accepted_run;
+	goal->upstream_host = source->address;
+	goal->upstream_port = source->port;
+}
+
+struct goal goal_of(const struct group *g, const struct member *m, struct id installation,
+		    const struct server_settings *s)
+{
+	const struct member *source = group_source(g);
+	struct goal goal = {
+		.installation = installation,
+		.group = g->id,
+		.instance = m->id,
+		.epoch = g->epoch,
+		.revision = g->revision,
+		.run = m->state == MEMBER_DELETING ? GOAL_DELETE : GOAL_RUN,
+		.role = GOAL_GUARDED, /* follows nobody, should the source be no member any more */
+		.upstream_host = "",
+		.name = m->name,
+		.project = g->project,
+		.address = m->address,
+		.port = m->port,
+		.datastore = m->datastore,
+		.version = m->version,
+		.settings = *s,
+		.secrets = g->secrets,
+	};
+
+	if (source == m || id_eq(g->source, m->id)) {
+		be_source(g, &goal);
+	} else if (source != NULL) {
+		be_replica(m, source, &goal);
+	}
+	return goal;
+}
+
+int goal_cmp(uint64_t epoch_a, uint64_t revision_a, uint64_t epoch_b, uint64_t revision_b)
+{
+	if (epoch_a != epoch_b) {
+		return epoch_a < epoch_b ? -1 : 1;
+	}
+	return (revision_a > revision_b) - (revision_a < revision_b);
+}
+
+const char *goal_run_name(enum goal_run r)
+{
+	return run_names[r];
+}
+
+const char *goal_role_name(enum goal_role r)
+{
+	return role_names[r];
+}
+
+bool goal_run_parse(const char *s, enum goal_run *ret)
+{
+	size_t i = names_find(run_names, ARRAY_LEN(run_names), s);
+
+	if (i == ARRAY_LEN(run_names)) {
+		return false;
+	}
+	*ret = (enum goal_run)i;
+	return true;
+}
+
+bool goal_role_parse(const char *s, enum goal_role *ret)
+{
+	size_t i = names_find(role_names, ARRAY_LEN(role_names), s);
+
+	if (i == ARRAY_LEN(role_names)) {
+		return false;
+	}
+	*ret = (enum goal_role)i;
+	return true;
+}

@@ -1,0 +1,159 @@
+/*
+ * Trove's words for what is, and the one table of which call is allowed when.
+ *
+ * Two differences from Trove, on purpose: an instance can be deleted and renamed in every status
+ * (its record and address exist from the first moment), and a source with replicas is refused
+ * with their number.
+ */
+#include "core/status.h"
+
+#include <assert.h>
+
+#include "base/macros.h"
+
+enum status {
+	STATUS_BUILD,
+	STATUS_ACTIVE,
+	STATUS_REBOOT,
+	STATUS_ERROR,
+	STATUS_SHUTDOWN,
+	STATUS_COUNT,
+};
+
+/* clang-format off */
+static const char *const status_names[] = {
+	[STATUS_BUILD] = "BUILD",
+	[STATUS_ACTIVE] = "ACTIVE",
+	[STATUS_REBOOT] = "REBOOT",
+	[STATUS_ERROR] = "ERROR",
+	[STATUS_SHUTDOWN] = "SHUTDOWN",
+};
+/* clang-format on */
+static_assert(ARRAY_LEN(status_names) == STATUS_COUNT);
+
+#define CALL_TEXT(name, text) [CALL_##name] = text,
+static const char *const call_texts[] = { CALLS(CALL_TEXT) };
+#undef CALL_TEXT
+
+enum rule {
+	NO, /* 422: what it is doing, in the message */
+	YES,
+	IDLE, /* only while no operation of its group runs */
+};
+
+/* clang-format off */
+static const enum rule rules[CALL_COUNT][STATUS_COUNT] = {
+	/*                        BUILD ACTIVE REBOOT ERROR SHUTDOWN */
+	[CALL_CREATE_REPLICA] = { NO,   IDLE,  NO,    NO,   NO  },
+	[CALL_RENAME]         = { YES,  YES,   YES,   YES,  YES },
+	[CALL_DELETE]         = { YES,  YES,   YES,   YES,  YES }, /* again while it goes: no harm */
+	[CALL_START]          = { NO,   NO,    YES,   YES,  NO  }, /* a word may precede the doubt */
+	[CALL_ACTION]         = { NO,   IDLE,  NO,    NO,   NO  },
+};
+/* clang-format on */
+
+static bool restarts(const struct group *g, const struct member *m)
+{
+	return g->op.kind == OP_RESTART && id_eq(g->op.target, m->id);
+}
+
+static enum status status_find(const struct group *g, const struct member *m)
+{
+	switch (m->state) {
+	case MEMBER_STARTING:
+	case MEMBER_SYNCING:
+		return STATUS_BUILD;
+	case MEMBER_ACTIVE:
+		return restarts(g, m) ? STATUS_REBOOT : STATUS_ACTIVE;
+	case MEMBER_ERROR:
+		return STATUS_ERROR;
+	case MEMBER_DELETING:
+		return STATUS_SHUTDOWN;
+	case MEMBER_STATE_COUNT:
+		break;
+	}
+	assert(false);
+	return STATUS_ERROR;
+}
+
+const char *status_of(const struct group *g, const struct member *m)
+{
+	return status_names[status_find(g, m)];
+}
+
+static const char *running_status(const struct group *g, const struct member *m,
+				  const struct observation *o)
+{
+	if (o->loading) {
+		return "RESTARTING";
+	}
+	bool refuses_writes = id_eq(g->source, m->id) && o->role != SERVER_ROLE_MASTER;
+
+	return o->guarded || refuses_writes ? "BLOCKED" : "HEALTHY";
+}
+
+const char *operating_status_of(const struct group *g, const struct member *m,
+				const struct observation *o, bool silent)
+{
+	if (status_find(g, m) != STATUS_ACTIVE) {
+		return "";
+	}
+	if (o == NULL || silent) {
+		return "ERROR"; /* Trove's word for "nothing is known of it" */
+	}
+	switch (o->proc) {
+	case PROC_RUNNING:
+		return running_status(g, m, o);
+	case PROC_STARTING:
+		return "RESTARTING";
+	case PROC_HUNG:
+		return "BLOCKED";
+	case PROC_NONE:
+	case PROC_EXITED:
+	case PROC_FAILED:
+	case PROC_DELETED:
+	case PROC_STATE_COUNT:
+		break;
+	}
+	return "SHUTDOWN";
+}
+
+static bool refuse(enum call_kind call, const struct group *g, const struct member *m,
+		   enum status status, struct err *e)
+{
+	if (g->op.kind != OP_NONE) {
+		const struct member *target = group_find(g, g->op.target);
+
+		return err_set(e, ERR_UNPROCESSABLE,
+			       "Instance %s is %s: cannot %s while the operation %s of instance %s "
+			       "runs (phase %s). Try again when it has ended.",
+			       id_text(m->id).s, status_names[status], call_texts[call],
+			       op_kind_name(g->op.kind), target == NULL ? "" : target->name,
+			       op_phase_name(g->op.phase));
+	}
+	return err_set(e, ERR_UNPROCESSABLE, "Instance %s is %s: cannot %s now.%s",
+		       id_text(m->id).s, status_names[status], call_texts[call],
+		       status == STATUS_BUILD   ? " Try again when it is ACTIVE."
+		       : status == STATUS_ERROR ? " Its fault says what to do."
+						: "");
+}
+
+bool status_allows(enum call_kind call, const struct group *g, const struct member *m,
+		   struct err *e)
+{
+	enum status status = status_find(g, m);
+	enum rule rule = rules[call][status];
+	size_t replicas = group_replica_count(g);
+
+	if (rule == NO || (rule == IDLE && g->op.kind != OP_NONE)) {
+		return refuse(call, g, m, status, e);
+	}
+	if (call == CALL_DELETE && id_eq(m->id, g->source) && replicas > 0) {
+		return err_set(e, ERR_FORBIDDEN,
+			       "Instance %s is the source of %zu replica%s: detach or delete its "
+			       "%zu replica%s first.",
+			       id_text(m->id).s, replicas, replicas == 1 ? "" : "s", replicas,
+			       replicas == 1 ? "" : "s");
+	}
+	return true;
+}
