@@ -1,7 +1,8 @@
 /*
  * A server's whole configuration file, and the settings to bring to a running server, from a
  * goal. Old directive names throughout (slaveof, masterauth, ...): every version from 2.8 to
- * Valkey 8 takes them (REDIS.md finding 12).
+ * Valkey 8 takes them (REDIS.md finding 12). The goal's version must be one that version_parse()
+ * takes; wire_read_goal() has seen to that.
  */
 #pragma once
 
@@ -31,13 +32,21 @@ struct conf_setting {
 };
 
 /*
- * What CONFIG SET must make true on a running server, in this order, role (SLAVEOF) left out.
- * appendonly is in it (yes) unless mode.from_rdb. Returns the number written to *ret (in *a).
+ * What CONFIG SET must make true on a running server that is not loading, in this order, role
+ * (SLAVEOF) left out. appendonly is in it (yes, last) unless mode.from_rdb. Contains secrets.
+ * Returns the number written to *ret (in *a).
  */
 size_t conf_live_settings(const struct goal *g, struct start_mode mode, struct arena *a,
 			  const struct conf_setting **ret);
 
-/* Users and their ACL rules as words for ACL SETUSER (6.0 and later); 0 below. Contains secrets. */
+/*
+ * Users and their ACL rules as words for ACL SETUSER (6.0 and later); 0 below. Contains secrets.
+ * Giving them again changes nothing and drops no connection.
+ *
+ * Below 6.0 a server has one password or none. goal.settings.customer_open: it has none, the
+ * agent does not log in, and only the bind to loopback protects it. Else it is the agent's secret,
+ * for the agent (AUTH without a user) and the replicas alike, and customers have no way in.
+ */
 struct conf_user {
 	const char *name;
 	const char *const *rules;

@@ -14,8 +14,8 @@
 #include "base/id.h"
 #include "base/str.h"
 
+/* Scoped: auto_json *j = NULL; (json_decrefp() is jansson's.) */
 #define auto_json [[gnu::cleanup(json_decrefp)]] json_t
-void json_decrefp(json_t **j);
 
 /*
  * Parses exactly one value: UTF-8, no duplicate keys, depth at most 32 (ERR_INVALID with line and

@@ -6,8 +6,9 @@
  *	host/<name>             a host that has reported: id, pool, datastores
  *	event/<%020u>           an event; the number grows, retention deletes from the front
  *
- * A record of a newer format is refused ("the store was written by a newer tanist"), a damaged
- * one is refused with its key and reason; nothing is guessed.
+ * A record of a newer format is refused (ERR_CONFLICT "the store was written by a newer tanist"), a
+ * damaged one with the field and what is allowed there ("members[1]: 'port' is 0, ..."); the caller
+ * puts the key in front. Nothing is guessed. No message holds a secret.
  */
 #pragma once
 
@@ -17,6 +18,7 @@
 #include "core/group.h"
 #include "core/model.h"
 #include "core/place.h"
+#include "proto/json.h"
 
 enum { RECORD_FORMAT = 1 };
 
@@ -75,6 +77,13 @@ struct group *record_scratch_group(const struct group *g, struct arena *a);
 
 void record_write_host(const struct host *h, struct str *out);
 [[nodiscard]] bool record_read_host(const char *json, size_t len, struct host *ret, struct err *e);
+
+/*
+ * The host as a member `key` of a larger document (an agent's report), and back from there.
+ * Addresses, ports and datastores are checked; pool is made from its texts.
+ */
+void record_put_host(struct jw *w, const char *key, const struct host *h);
+[[nodiscard]] bool record_get_host(const json_t *o, struct host *ret, struct err *e);
 
 void record_write_event(const struct event_record *ev, struct str *out);
 /* Strings live in *a. */

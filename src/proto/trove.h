@@ -11,20 +11,23 @@
 #include "core/observation.h"
 #include "proto/json.h"
 
+/* Strings live in the arena given to trove_read_create(); NULL: not given. */
 struct trove_create {
 	const char *name;
-	const char *flavor_ref; /* NULL: not given; last path element */
-	int64_t volume_gb;      /* 0: not given */
-	const char *datastore, *version, *version_number; /* NULL: not given; name or id */
+	const char *flavor_ref;                           /* last path element */
+	int64_t volume_gb;                                /* 0: not given */
+	const char *datastore, *version, *version_number; /* name or id */
 	bool has_replica_of;
 	struct id replica_of;
 	int64_t replica_count; /* 1 when not given */
-	bool has_locality, has_nics_ip, has_databases, has_users;
+	bool has_locality, has_nics_ip, has_nics_subnet, has_databases, has_users, has_modules;
+	bool wants_public, has_cidrs; /* of `access` */
 	const char *locality;
-	const char *configuration;  /* NULL: not given */
+	const char *configuration; /* last path element */
 	bool has_restore_point;
 	const char *backup_ref;
 	const char *availability_zone;
+	const char *region;
 };
 
 /* Body of POST /instances. ERR_INVALID "Validation error: instance['name'] ..." with the remedy. */
@@ -35,18 +38,21 @@ struct trove_update {
 	const char *name; /* NULL: not given */
 	bool detach;      /* key replica_of or slave_of is there */
 	bool has_configuration, has_datastore_version, has_access;
+	const char *configuration;     /* NULL: null, detach what is attached */
+	const char *datastore_version; /* name or id */
+	bool wants_public, has_cidrs;  /* of `access` */
 };
 enum trove_update_verb { TROVE_PUT, TROVE_PATCH };
 [[nodiscard]] bool trove_read_update(const char *body, size_t len, enum trove_update_verb verb,
 				     struct arena *a, struct trove_update *ret, struct err *e);
 
 /* X(NAME, "key in the body") */
-#define TROVE_ACTIONS(X)                          \
-	X(RESTART, "restart")                     \
-	X(RESIZE, "resize")                       \
-	X(PROMOTE, "promote_to_replica_source")   \
-	X(EJECT, "eject_replica_source")          \
-	X(RESET_STATUS, "reset_status")           \
+#define TROVE_ACTIONS(X)                                                                           \
+	X(RESTART, "restart")                                                                      \
+	X(RESIZE, "resize")                                                                        \
+	X(PROMOTE, "promote_to_replica_source")                                                    \
+	X(EJECT, "eject_replica_source")                                                           \
+	X(RESET_STATUS, "reset_status")                                                            \
 	X(START, "start") /* ours: {"start": {"accept_data_loss": true}} */
 #define TROVE_ACTION_ENUM(name, key) TROVE_ACTION_##name,
 enum trove_action_kind { TROVE_ACTIONS(TROVE_ACTION_ENUM) TROVE_ACTION_COUNT };
@@ -54,15 +60,48 @@ enum trove_action_kind { TROVE_ACTIONS(TROVE_ACTION_ENUM) TROVE_ACTION_COUNT };
 
 struct trove_action {
 	enum trove_action_kind kind;
-	bool accept_data_loss; /* START */
+	bool accept_data_loss;  /* START */
+	int64_t volume_gb;      /* RESIZE of the volume; 0: not asked for */
+	const char *flavor_ref; /* RESIZE to a flavor, in the arena; NULL: not asked for */
 };
-[[nodiscard]] bool trove_read_action(const char *body, size_t len, struct trove_action *ret,
+[[nodiscard]] bool trove_read_action(const char *body, size_t len, struct arena *a,
+				     struct trove_action *ret, struct err *e);
+
+/*
+ * Shared by the readers. The object under `key` of a body that must be one object; *root is to be
+ * freed with json_decref() whatever happens.
+ */
+[[nodiscard]] bool trove_read_root(const char *body, size_t len, const char *key, json_t **root,
+				   const json_t **ret, struct err *e);
+[[nodiscard]] bool trove_read_name(const json_t *v, const char **ret, struct err *e);
+[[nodiscard]] bool trove_read_flavor_ref(const json_t *v, const char *where, struct arena *a,
+					 const char **ret, struct err *e);
+/* {"size": 2} or {"size": "2"} */
+[[nodiscard]] bool trove_read_volume(const json_t *v, const char *where, int64_t *ret_gb,
 				     struct err *e);
+[[nodiscard]] bool trove_read_access(const json_t *v, bool *ret_public, bool *ret_cidrs,
+				     struct err *e);
+/* Behind the last slash; the whole string when there is none. */
+const char *trove_last_element(const char *ref);
 
 /* Where links point: scheme and host the client used, and the project of the URL. */
 struct trove_links {
 	const char *scheme, *host, *project;
+	/* made by trove_links_init(): JSON, opened and not closed */
+	const char *self, *bookmark; /* "\"http://HOST/v1.0/PROJECT/", "\"http://HOST/" */
+	size_t self_len, bookmark_len;
 };
+/* Strings are borrowed; the prefixes live in *a. Bytes that have no place in a URL are encoded. */
+void trove_links_init(struct trove_links *l, const char *scheme, const char *host,
+		      const char *project, struct arena *a);
+/* "links": [self, bookmark] of /KIND/ID. */
+void trove_write_links(struct jw *w, const struct trove_links *l, const char *kind, const char *id);
+/*
+ * "links": [next]: the same call with this limit and marker. extra: more of the query, from '&'
+ * on, fit for a URL.
+ */
+void trove_write_next(struct jw *w, const struct trove_links *l, const char *what, int64_t limit,
+		      struct id marker, const char *extra);
 
 /* One instance with all that its JSON is made of. Borrowed for the call. */
 struct trove_instance {
@@ -73,16 +112,23 @@ struct trove_instance {
 	bool silent;
 	bool admin;
 	const char *region;
-	const char *active_status; /* "ACTIVE" or "HEALTHY" */
+	const char *active_status;    /* "ACTIVE" or "HEALTHY" */
+	const struct id *replica_ids; /* the ids that one create made; NULL: not shown */
+	size_t nreplica_ids;
 };
 
 /*
- * list: the item of GET /instances; detail adds what GET one shows (top-level extra keys last:
- * port, group, role, epoch, lag, sync, durable, host).
+ * list: the item of GET /instances; detail adds what GET /instances/detail and create show; show
+ * adds volume.used as GET one does. Top-level keys of our own come last.
  */
-enum trove_depth { TROVE_LIST, TROVE_DETAIL };
+enum trove_depth { TROVE_LIST, TROVE_DETAIL, TROVE_SHOW };
 void trove_write_instance(struct jw *w, const char *key, const struct trove_instance *i,
 			  enum trove_depth depth, const struct trove_links *l);
 
+/* "7.0" of "7.0.15": how a datastore version is named. buf is always terminated. */
+void trove_version_name(const char *version, char *buf, size_t size);
+
 /* {"badRequest": {"code": 400, "message": "..."}} */
 void trove_write_fault(const struct err *e, struct str *out);
+/* The same for a status and a text found without a struct err. */
+void trove_write_status_fault(int status, const char *text, struct str *out);

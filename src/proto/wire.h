@@ -1,5 +1,6 @@
 /*
- * Messages between agent and control plane: JSON, versioned, unknown fields ignored.
+ * Messages between agent and control plane: JSON, versioned ("wire": 1), unknown fields
+ * ignored. A message of a higher version is ERR_CONFLICT.
  *
  * POST /agent/v1/report   a report; the answer says whether a full one is wanted
  * GET  /agent/v1/goals?host=ID&after=REVISION&watch=N&wait=SECONDS
