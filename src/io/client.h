@@ -26,7 +26,8 @@ struct http_call_spec {
 typedef void http_call_fn(void *arg, int status, const char *body, size_t len, const struct err *e);
 
 struct http_client *http_client_new(struct loop *l);
-void http_client_free(struct http_client *c); /* cancels what runs, without callbacks; NULL is fine */
+/* Cancels what runs, without callbacks. Not from a callback; before loop_free(). NULL is fine. */
+void http_client_free(struct http_client *c);
 
 /* fn runs exactly once, unless cancelled. The spec is copied. */
 struct http_call *http_call_start(struct http_client *c, const struct http_call_spec *s,

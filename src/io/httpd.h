@@ -23,8 +23,8 @@ struct httpd;
 
 struct http_request {
 	enum http_method method;
-	const char *path;  /* percent-decoded, without the query; a path with %00 or bad UTF-8 is refused */
-	const char *body;  /* NUL-terminated behind body_len bytes; "" when none */
+	const char *path; /* percent-decoded, without the query; UTF-8 without NUL */
+	const char *body; /* NUL-terminated behind body_len bytes; "" when none */
 	size_t body_len;
 	struct arena arena; /* ends with the request */
 	void *user;         /* the handler's own */
@@ -60,7 +60,8 @@ struct httpd_config {
 [[nodiscard]] bool httpd_start(struct loop *l, const struct httpd_config *c, struct httpd **ret,
 			       struct err *e);
 uint16_t httpd_port(const struct httpd *h);
-void httpd_free(struct httpd *h); /* held requests: gone() runs for each; NULL is fine */
+/* Held requests: gone() runs for each. Not from a handler; before loop_free(). NULL is fine. */
+void httpd_free(struct httpd *h);
 
 /* NULL when absent. Borrowed until the reply. */
 const char *http_header(const struct http_request *rq, const char *name);

@@ -27,7 +27,7 @@ struct process_start {
 	const char *const *argv; /* NULL at the end; argv[0] is the path */
 	const char *dir;         /* working folder */
 	const char *output;      /* stdout and stderr are appended to this file; mode 0600 */
-	rlim_t nofile;           /* RLIMIT_NOFILE; 0: as ours */
+	rlim_t nofile;           /* RLIMIT_NOFILE, at most our hard limit; 0: as ours */
 };
 
 /*
@@ -40,7 +40,7 @@ struct process_start {
 
 /*
  * Finds a process that an earlier run of ours started. ERR_NOT_FOUND: it is gone, or the pid is
- * another's now. on_exit runs once with status_known 0 (it is no child of ours).
+ * another's now. on_exit runs once, with status_known 0 when it is no child of ours any more.
  */
 [[nodiscard]] bool process_adopt(struct loop *l, const struct process_key *key,
 				 process_exit_fn *on_exit, void *arg, struct process **ret,
@@ -51,8 +51,11 @@ struct process_key process_key(const struct process *p);
 /* Through the pidfd: never hits another process. Gone already is success. */
 [[nodiscard]] bool process_signal(struct process *p, int signum, struct err *e);
 
-/* Forgets it, without killing; on_exit does not run any more. NULL is fine. */
+/*
+ * Forgets it, without killing; on_exit does not run any more. NULL is fine; allowed inside on_exit.
+ * A child that ends after that stays a zombie until we end.
+ */
 void process_free(struct process *p);
 
-/* State letter of /proc/PID/stat ('R', 'S', 'D', 'T', 'Z') or 0; CPU ticks used so far. */
+/* State letter of /proc/PID/stat ('R', 'S', 'D', 'T', 'Z'), and CPU ticks so far; 0: it is gone. */
 char process_state(const struct process *p, uint64_t *ret_cpu_ticks);

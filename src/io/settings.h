@@ -20,11 +20,12 @@ struct setting {
 	const char *name; /* "section.key" */
 	enum setting_type type;
 	const char *unit; /* "s", "ms", "bytes", ""; for people */
-	int64_t min, max; /* INT */
+	int64_t min, max; /* INT: of the value; TEXT: characters */
 	const char *choices; /* CHOICE: "a|b|c" */
 	const char *standard; /* the default, as text */
 	enum setting_reload reload;
 	const char *meaning; /* one sentence */
+	bool (*check)(const char *value, struct err *e); /* TEXT: its form; NULL: any text */
 };
 
 /* Order is the order of `--settings`. Sections with rows of their own kind are below. */
@@ -38,13 +39,17 @@ struct flavor {
 	const char *maxmemory_policy;
 };
 
-/* A datastore version that is shown without an agent having it (tests of the recorded contract). */
+/*
+ * A datastore version that is shown without an agent having it (tests of the recorded contract).
+ * Of each [datastore:NAME]: id=UUID, default=VERSION, and any number of
+ * version.VERSION=UUID active|inactive [NUMBER] (NUMBER: as VERSION when not given).
+ */
 struct catalogue_entry {
 	const char *datastore, *datastore_id, *version, *version_id, *number;
 	bool active, is_default;
 };
 
-/* A static token: [token:NAME] project=P roles=member|admin */
+/* A static token: [token:NAME] project=P roles=member|admin; NAME is the token, and a secret. */
 struct token {
 	const char *token, *project;
 	bool admin;
@@ -61,9 +66,16 @@ struct settings {
 	size_t ntokens;
 };
 
+/* NULL when there is no such row. */
+const struct setting *setting_find(const char *name);
+
+/* ERR_INVALID with what is allowed; the name is the caller's to add. */
+[[nodiscard]] bool setting_check(const struct setting *row, const char *value, struct err *e);
+
 /*
  * path NULL: all defaults. Every bad line is reported in *report as "FILE:LINE: what, and what is
- * allowed" (one per line); then ERR_INVALID. Free with settings_done().
+ * allowed" (one per line); then ERR_INVALID. ERR_NOT_FOUND, ERR_IO: the file cannot be read. Free
+ * with settings_done().
  */
 [[nodiscard]] bool settings_load(const char *path, struct str *report, struct settings *ret,
 				 struct err *e);
@@ -79,5 +91,5 @@ const char *setting_text(const struct settings *s, const char *name);
 
 const struct flavor *settings_flavor(const struct settings *s, const char *id);
 
-/* Prints the table: name, type, unit, range, default, reload, meaning. */
+/* Prints the table as a file to start from: meaning, type, range, unit and default of each. */
 void settings_print(FILE *f);

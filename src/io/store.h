@@ -82,5 +82,8 @@ void store_commit(struct store *s, const struct store_op *ops, size_t n, store_c
 /* The embedded store always leads. */
 bool store_leads(const struct store *s);
 
-/* Waits for commits under way, then closes. NULL is fine. */
+/*
+ * Carries out what was asked for, its callbacks included, then closes. Not from one of its
+ * callbacks; before loop_free(). NULL is fine.
+ */
 void store_free(struct store *s);

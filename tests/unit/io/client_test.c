@@ -1,0 +1,371 @@
+/* The HTTP client against our own server, both on one loop. */
+#include "folder.h"
+
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/str.h"
+#include "io/client.h"
+#include "io/httpd.h"
+#include "io/listen.h"
+
+enum { PATIENCE_MS = 5000 };
+
+struct fixture {
+	struct loop *loop;
+	struct httpd *httpd;
+	struct http_client *client;
+	struct timer *patience;
+	int handled, gone;
+	/* the last result */
+	int results, status;
+	struct str body;
+	struct err err;
+	int wanted;               /* results after which the loop stops */
+	struct http_call *victim; /* cancelled in a callback */
+};
+
+static void on_request(void *arg, struct http_request *rq)
+{
+	struct fixture *f = arg;
+	auto_str body = {};
+	const char *type = http_header(rq, "Content-Type"), *x = http_header(rq, "X-Test");
+
+	f->handled++;
+	if (strcmp(rq->path, "/hold") == 0) {
+		return;
+	}
+	if (strcmp(rq->path, "/move") == 0) {
+		http_reply(rq, 302, &body, (struct http_reply_header[]){ { "Location", "/moved" } },
+			   1);
+		return;
+	}
+	str_printf(&body, "%s %s type=%s x=%s body=%s", http_method_name(rq->method), rq->path,
+		   type == NULL ? "-" : type, x == NULL ? "-" : x, rq->body);
+	http_reply(rq, strcmp(rq->path, "/error") == 0 ? 500 : 200, &body, NULL, 0);
+}
+
+static void on_gone(void *arg, struct http_request *)
+{
+	((struct fixture *)arg)->gone++;
+}
+
+static size_t ceiling(void *, enum http_method, const char *)
+{
+	return 1 << 20;
+}
+
+static void refuse(void *, const char *, int, const char *text, struct str *ret)
+{
+	str_append(ret, text);
+}
+
+static void out_of_patience(void *arg)
+{
+	loop_stop(((struct fixture *)arg)->loop);
+}
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof *f);
+	struct httpd_config c = {
+		.address = "127.0.0.1",
+		.max_connections = 64,
+		.head_limit_ms = SEC(10),
+		.body_limit_ms = SEC(10),
+		.idle_limit_ms = SEC(10),
+		.handler = on_request,
+		.gone = on_gone,
+		.ceiling = ceiling,
+		.refuse = refuse,
+		.arg = f,
+	};
+	struct err e = {};
+
+	/* No proxy of the environment may get our requests. */
+	setenv("http_proxy", "http://127.0.0.1:1", 1);
+	setenv("ALL_PROXY", "http://127.0.0.1:1", 1);
+	f->loop = loop_new();
+	f->patience = timer_new(f->loop, out_of_patience, f);
+	f->client = http_client_new(f->loop);
+	assert_ok(httpd_start(f->loop, &c, &f->httpd, &e), &e);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	http_client_free(f->client);
+	httpd_free(f->httpd);
+	timer_free(f->patience);
+	loop_free(f->loop);
+	str_done(&f->body);
+	free(f);
+	return 0;
+}
+
+static void on_result(void *arg, int status, const char *body, size_t len, const struct err *e)
+{
+	struct fixture *f = arg;
+
+	f->results++;
+	f->status = status;
+	f->err = *e;
+	str_clear(&f->body);
+	str_append_mem(&f->body, body, len);
+	if (f->victim != NULL) {
+		http_call_cancel(f->victim);
+		f->victim = NULL;
+	}
+	if (f->results == f->wanted) {
+		loop_stop(f->loop);
+	}
+}
+
+struct url {
+	char s[80];
+};
+
+static struct url url_of(const struct fixture *f, const char *path)
+{
+	struct url u;
+
+	snprintf(u.s, sizeof u.s, "http://127.0.0.1:%u%s", httpd_port(f->httpd), path);
+	return u;
+}
+
+static struct http_call *start(struct fixture *f, const char *url)
+{
+	return http_call_start(
+		f->client,
+		&(struct http_call_spec){
+			.method = "GET", .url = url, .limit_ms = PATIENCE_MS, .max_body = 1000 },
+		on_result, f);
+}
+
+static void run_until(struct fixture *f, int results)
+{
+	f->wanted = results;
+	timer_set_in(f->patience, PATIENCE_MS);
+	loop_run(f->loop);
+	assert_int_equal(f->results, results);
+}
+
+static void run_ms(struct fixture *f, int64_t ms)
+{
+	f->wanted = -1;
+	timer_set_in(f->patience, ms);
+	loop_run(f->loop);
+}
+
+static void requests(void **state)
+{
+	struct fixture *f = *state;
+	static const char *const custom[] = { "X-Test: yes", "content-type: text/plain" };
+	static const struct {
+		const char *says, *method, *path, *body;
+		size_t nheaders;
+		int status;
+		const char *want;
+	} cases[] = {
+		{ "a GET", "GET", "/a", NULL, 0, 200, "GET /a type=- x=- body=" },
+		{ "a POST is JSON", "POST", "/a", "{}", 0, 200,
+		  "POST /a type=application/json x=- body={}" },
+		{ "a POST of another type", "POST", "/a", "hi", 2, 200,
+		  "POST /a type=text/plain x=yes body=hi" },
+		{ "a POST without body", "POST", "/a", NULL, 0, 200, "POST /a type=- x=- body=" },
+		{ "a PUT", "PUT", "/a", "1", 1, 200, "PUT /a type=application/json x=yes body=1" },
+		{ "a PATCH", "PATCH", "/a", "1", 0, 200,
+		  "PATCH /a type=application/json x=- body=1" },
+		{ "a DELETE", "DELETE", "/a", NULL, 1, 200, "DELETE /a type=- x=yes body=" },
+		{ "a HEAD", "HEAD", "/a", NULL, 0, 200, "" },
+		{ "a status of failure is an answer", "GET", "/error", NULL, 0, 500,
+		  "GET /error type=- x=- body=" },
+		{ "no redirects", "GET", "/move", NULL, 0, 302, "" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		print_message("# %s\n", cases[i].says);
+		http_call_start(
+			f->client,
+			&(struct http_call_spec){
+				.method = cases[i].method,
+				.url = url_of(f, cases[i].path).s,
+				.headers = custom,
+				.nheaders = cases[i].nheaders,
+				.body = cases[i].body,
+				.body_len = cases[i].body == NULL ? 0 : strlen(cases[i].body),
+				.limit_ms = PATIENCE_MS,
+				.max_body = 1000,
+			},
+			on_result, f);
+		assert_int_equal(f->results, i); /* never before its starter has returned */
+		run_until(f, (int)i + 1);
+		assert_int_equal(f->err.code, ERR_NONE);
+		assert_int_equal(f->status, cases[i].status);
+		assert_string_equal(str_cstr(&f->body), cases[i].want);
+	}
+}
+
+static void large_body(void **state)
+{
+	struct fixture *f = *state;
+	auto_str body = {};
+
+	while (body.len < 1 << 20) {
+		str_append(&body, "0123456789abcdef");
+	}
+	http_call_start(f->client,
+			&(struct http_call_spec){ .method = "POST",
+						  .url = url_of(f, "/").s,
+						  .body = body.p,
+						  .body_len = body.len,
+						  .limit_ms = PATIENCE_MS,
+						  .max_body = 2 << 20 },
+			on_result, f);
+	run_until(f, 1);
+	assert_int_equal(f->status, 200);
+	assert_true(f->body.len > body.len);
+}
+
+static void failures(void **state)
+{
+	struct fixture *f = *state;
+	uint16_t port;
+	int fd;
+	struct err e = {};
+	struct url refused;
+
+	/* A port that was free a moment ago and is nobody's now. */
+	assert_ok(listen_on("127.0.0.1", 0, &fd, &port, &e), &e);
+	close(fd);
+	snprintf(refused.s, sizeof refused.s, "http://127.0.0.1:%u/", port);
+
+	const struct {
+		const char *says;
+		struct url url;
+		int64_t limit_ms;
+		size_t max_body;
+		enum err_code want;
+	} cases[] = {
+		{ "nobody listens", refused, PATIENCE_MS, 10, ERR_UNAVAILABLE },
+		{ "no answer in time", url_of(f, "/hold"), 60, 10, ERR_TIMEOUT },
+		{ "an answer too large", url_of(f, "/large"), PATIENCE_MS, 10, ERR_OVER_LIMIT },
+		{ "no URL", { "http://" }, PATIENCE_MS, 10, ERR_UNAVAILABLE },
+		{ "no HTTP", { "file:///etc/passwd" }, PATIENCE_MS, 10, ERR_UNAVAILABLE },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		int64_t began_ms = clock_ms();
+
+		print_message("# %s\n", cases[i].says);
+		http_call_start(f->client,
+				&(struct http_call_spec){ .method = "GET",
+							  .url = cases[i].url.s,
+							  .limit_ms = cases[i].limit_ms,
+							  .max_body = cases[i].max_body },
+				on_result, f);
+		run_until(f, (int)i + 1);
+		assert_int_equal(f->err.code, cases[i].want);
+		assert_int_equal(f->status, 0);
+		assert_int_equal(f->body.len, 0);
+		assert_non_null(strstr(f->err.msg, cases[i].url.s));
+		if (cases[i].want == ERR_TIMEOUT) {
+			assert_in_range(clock_ms() - began_ms, cases[i].limit_ms, 1000);
+		}
+	}
+}
+
+static void answer_as_large_as_allowed(void **state)
+{
+	struct fixture *f = *state;
+	const char want[] = "GET / type=- x=- body=";
+
+	http_call_start(f->client,
+			&(struct http_call_spec){ .method = "GET",
+						  .url = url_of(f, "/").s,
+						  .limit_ms = PATIENCE_MS,
+						  .max_body = sizeof want - 1 },
+			on_result, f);
+	run_until(f, 1);
+	assert_string_equal(str_cstr(&f->body), want);
+}
+
+static void cancelled(void **state)
+{
+	struct fixture *f = *state;
+
+	http_call_cancel(NULL);
+	http_call_cancel(start(f, url_of(f, "/a").s)); /* before it began */
+	struct http_call *held = start(f, url_of(f, "/hold").s);
+	run_ms(f, 50);
+	assert_int_equal(f->handled, 1);
+	http_call_cancel(held);
+	run_ms(f, 50);
+	assert_int_equal(f->results, 0);
+	assert_int_equal(f->gone, 1); /* the server learns of it */
+}
+
+/* Two answers may be there in one turn: the first callback cancels the second call. */
+static void cancelled_in_a_callback(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f, url_of(f, "/a").s);
+	f->victim = start(f, url_of(f, "/hold").s);
+	run_until(f, 1);
+	assert_string_equal(str_cstr(&f->body), "GET /a type=- x=- body=");
+	run_ms(f, 50);
+	assert_int_equal(f->results, 1);
+
+	/* Its own call: over already, so nothing happens. */
+	f->victim = start(f, url_of(f, "/b").s);
+	run_until(f, 2);
+	assert_int_equal(f->status, 200);
+}
+
+static void freed_with_calls_under_way(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f, url_of(f, "/hold").s);
+	run_ms(f, 30);
+	start(f, url_of(f, "/a").s);
+	http_client_free(f->client);
+	f->client = NULL;
+	run_ms(f, 50);
+	assert_int_equal(f->results, 0);
+	assert_int_equal(f->gone, 1);
+	http_client_free(NULL);
+}
+
+/* Both ends are in this process: a connection is two descriptors. */
+static void connections_are_kept(void **state)
+{
+	struct fixture *f = *state;
+	int before = open_descriptors();
+
+	for (int i = 1; i <= 10; i++) {
+		start(f, url_of(f, "/").s);
+		run_until(f, i);
+		assert_int_equal(open_descriptors(), before + 2);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(requests, setup, teardown),
+		cmocka_unit_test_setup_teardown(large_body, setup, teardown),
+		cmocka_unit_test_setup_teardown(failures, setup, teardown),
+		cmocka_unit_test_setup_teardown(answer_as_large_as_allowed, setup, teardown),
+		cmocka_unit_test_setup_teardown(cancelled, setup, teardown),
+		cmocka_unit_test_setup_teardown(cancelled_in_a_callback, setup, teardown),
+		cmocka_unit_test_setup_teardown(freed_with_calls_under_way, setup, teardown),
+		cmocka_unit_test_setup_teardown(connections_are_kept, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
