@@ -7,19 +7,23 @@
 #include "core/status.h"
 
 /* Bytes that may stand in a link as they are; all others are percent-encoded. */
-static bool fits_url(char c)
-{
-	return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-	       (c != '\0' && strchr("-._~:[]", c) != NULL);
-}
+static const bool fits_url[256] = {
+	['0' ... '9'] = true, ['a' ... 'z'] = true, ['A' ... 'Z'] = true, ['-'] = true, ['.'] = true,
+	['_'] = true,	      ['~'] = true,	    [':'] = true,	  ['['] = true, [']'] = true,
+};
 
 static void put_encoded(struct str *out, const char *text)
 {
-	for (; *text != '\0'; text++) {
-		if (fits_url(*text)) {
-			str_append_char(out, *text);
-		} else {
-			str_printf(out, "%%%02X", (unsigned char)*text);
+	while (*text != '\0') {
+		size_t run = 0;
+
+		while (fits_url[(unsigned char)text[run]]) {
+			run++;
+		}
+		str_append_mem(out, text, run);
+		text += run;
+		if (*text != '\0') {
+			str_printf(out, "%%%02X", (unsigned char)*text++);
 		}
 	}
 }

@@ -17,14 +17,22 @@
 
 struct registry;
 
-/* A group in memory. Read-only for everybody but registry.c and reconcile.c. */
+/* A group in memory. Read-only for everybody but the registry and the reconciler. */
 struct entry {
-	struct group *g;            /* as committed; replaced by every commit */
-	struct group_live live;     /* per member, same order as g->members */
-	struct observation **obs;   /* per member; NULL: not heard. Never of a dead session */
-	bool committing;            /* a commit of this group is under way */
+	struct group *g;          /* as committed; replaced by every commit */
+	struct group_live live;   /* per member, same order as g->members */
+	struct observation **obs; /* per member; NULL: not heard. Never of a dead session */
+	bool committing;          /* a commit of this group is under way */
+	bool gone;                /* the record was removed: forget the entry, it is freed next */
+	/*
+	 * Which change of memory brought g: grows over all groups in the order in which they were
+	 * shown, which after an unknown outcome need not be the order of revisions.
+	 */
+	uint64_t shown;
 	struct reconcile_state *reconcile; /* reconcile.c's own; NULL until it is first looked at */
-	void *index;                /* registry.c's own */
+	/* private to the registry */
+	struct project *project;
+	struct waiting *idle, **idle_last; /* registry_when_idle() */
 };
 
 /* An instance, found. Valid until the loop's next turn. */
@@ -40,23 +48,26 @@ struct instance_ref {
 
 /* A host in memory. */
 struct reg_host {
-	struct host h;       /* as committed (host/<name>) */
-	struct id session;   /* of the agent now reporting; zero: none since our start */
-	int64_t heard_ms;    /* monotonic; 0: never */
+	struct host h;     /* as committed (host/<name>) */
+	struct id session; /* of the agent now reporting; zero: none since our start */
+	int64_t heard_ms;  /* monotonic; 0: never */
 	uint64_t seq;
 };
 
 /*
  * Loads everything from s, creating the installation's record in an empty store. done() gets
- * ERR_NONE or why it refused (damaged, newer). s and settings are borrowed until registry_free().
+ * ERR_NONE, or why it refused (damaged, newer) with r NULL. s and settings are borrowed until
+ * registry_free().
  */
 void registry_open(struct loop *l, struct store *s, const struct settings *settings,
 		   void (*done)(void *arg, struct registry *r, const struct err *e), void *arg);
-void registry_free(struct registry *r);
+void registry_free(struct registry *r); /* not while registry_busy(); NULL is fine */
 
 struct id registry_installation(const struct registry *r);
 const struct settings *registry_settings(const struct registry *r);
 struct loop *registry_loop(const struct registry *r);
+bool registry_leads(const struct registry *r);     /* it may write: the store leads */
+uint64_t registry_shown(const struct registry *r); /* the highest entry->shown so far; at least 1 */
 
 /* Finding. project NULL: any. false: no such instance there. */
 bool registry_find(const struct registry *r, const char *project, struct id id,
@@ -83,9 +94,16 @@ struct project_usage {
 };
 struct project_usage registry_usage(const struct registry *r, const char *project);
 
-/* Hosts. */
+/* Hosts: those whose record is committed, at most so many. */
+enum { REGISTRY_HOSTS_MAX = 4096 };
 const struct reg_host *registry_host(const struct registry *r, const char *name);
+const struct reg_host *registry_host_by_id(const struct registry *r, struct id id);
 size_t registry_hosts(const struct registry *r, const struct reg_host **ret, size_t max);
+bool registry_host_silent(const struct registry *r, const char *name);
+
+/* Groups with a member on this host, in no order, until fn returns false. */
+void registry_each_on_host(const struct registry *r, const char *name,
+			   bool (*fn)(void *arg, struct entry *en), void *arg);
 
 /*
  * A host and a free address for a new instance of this datastore version; holds the address until
@@ -107,7 +125,10 @@ void registry_release(struct registry *r, const struct placement *p);
 void registry_turn_begin(struct registry *r, const char *project, loop_fn *fn, void *arg);
 void registry_turn_end(struct registry *r, const char *project);
 
-/* fn(arg) when no commit of this group is under way (never before this returns); it may be gone then. */
+/*
+ * fn(arg) when no commit of this group is under way, never before this returns; the group may be
+ * gone then.
+ */
 void registry_when_idle(struct registry *r, struct id group, loop_fn *fn, void *arg);
 
 /*
@@ -121,25 +142,44 @@ void registry_commit(struct registry *r, struct entry *en, const struct group *n
 		     const struct group_event *events, size_t nevents, registry_done_fn *done,
 		     void *arg);
 
+/* The same for events alone: the record, and so its revision, stays as it is. */
+void registry_commit_events(struct registry *r, struct entry *en, const struct group_event *events,
+			    size_t nevents, registry_done_fn *done, void *arg);
+
+/* Something is on its way to the store: wait for it before registry_free(). */
+bool registry_busy(const struct registry *r);
+
+/* Ends of writes so far, by outcome, for metrics; unknown ones count when they are found out. */
+uint64_t registry_write_count(const struct registry *r, enum store_outcome outcome);
+
 /* Events of no group (host.joined, ...). Committed; nobody waits. */
 void registry_event(struct registry *r, const struct group_event *event);
 
 /*
  * Events with a number above `after`, oldest first, at most max; of one project, or all (NULL).
- * Each is the JSON of its record (proto/record.h), borrowed until the loop's next turn.
+ * Each is the JSON of its record (proto/record.h), borrowed until the loop's next turn. They are
+ * shown in the order of their numbers: whoever has seen N never finds an older one later.
  */
 struct event_text {
 	uint64_t seq;
 	const char *json;
 	size_t len;
 };
-size_t registry_events(const struct registry *r, const char *project, uint64_t after,
-		       struct event_text *ret, size_t max);
+enum event_scope { EVENTS_OF_PROJECT, EVENTS_AND_HOSTS }; /* HOSTS: those of no group as well */
+size_t registry_events(const struct registry *r, const char *project, enum event_scope scope,
+		       uint64_t after, struct event_text *ret, size_t max);
 uint64_t registry_last_event(const struct registry *r);
+
+/* fn(arg) when there are new events to see. One listener. */
+void registry_on_event(struct registry *r, loop_fn *fn, void *arg);
 /* Totals by kind since the installation's start of this process, for metrics. */
 uint64_t registry_event_count(const struct registry *r, enum event_kind k);
 
-/* fn(arg, en) after each commit and each change of an observation; the reconciler and held requests. */
+/*
+ * fn(arg, en) after each end of a commit (en->gone: for the last time), each change of an
+ * observation, and when a member's host falls silent or is heard again. At most REGISTRY_WATCHERS.
+ */
+enum { REGISTRY_WATCHERS = 4 };
 typedef void registry_watch_fn(void *arg, struct entry *en);
 void registry_on_change(struct registry *r, registry_watch_fn *fn, void *arg);
 

@@ -1,0 +1,334 @@
+#include "server/reconcile.h"
+
+#include <assert.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "server/deadlines.h"
+#include "server/goals.h"
+#include "server/memory.h"
+
+enum { RETRY_FIRST_MS = 1000, RETRY_MOST_MS = 30000 };
+
+/* What the reconciler knows of one group beside its entry. */
+struct reconcile_state {
+	struct reconcile *rc;
+	struct entry *en;         /* NULL: gone; freed when the dirty list is next walked */
+	struct deadline deadline; /* look again then, though nothing happened */
+	struct reconcile_state *next_dirty;
+	bool dirty;
+	/* The commit under way: live as group_step() left it, shown together with the record. */
+	struct group_live next_live;
+	size_t next_nmembers;
+	unsigned failures; /* commits in a row that failed */
+	int64_t retry_ms;  /* not before; 0: at once */
+	/* What agents were last told to come and fetch. */
+	uint64_t told_shown, told_watch;
+	bool told_watch_all;
+};
+
+struct reconcile {
+	struct registry *r;
+	struct deadlines deadlines;
+	struct reconcile_state *dirty;
+	bool deferred;
+	uint64_t next_watch;
+	int64_t start_limit_ms, sync_stall_limit_ms, compare_limit_ms;
+	reconcile_news_fn *news;
+	void *news_arg;
+};
+
+/* ---- publishing ---- */
+
+static bool is_first_on_host(const struct group *g, size_t i)
+{
+	for (size_t k = 0; k < i; k++) {
+		if (str_eq(g->members[k].host, g->members[i].host)) {
+			return false;
+		}
+	}
+	return true;
+}
+
+/* Wakes the agents concerned, when the record or the watches are not what they were told last. */
+static void publish(struct reconcile_state *st)
+{
+	const struct entry *en = st->en;
+	const struct reconcile *rc = st->rc;
+
+	if (st->told_shown == en->shown && st->told_watch == en->live.watch &&
+	    st->told_watch_all == en->live.watch_all) {
+		return;
+	}
+	st->told_shown = en->shown;
+	st->told_watch = en->live.watch;
+	st->told_watch_all = en->live.watch_all;
+	for (size_t i = 0; rc->news != NULL && i < en->g->nmembers; i++) {
+		if (is_first_on_host(en->g, i)) {
+			rc->news(rc->news_arg, en->g->members[i].host);
+		}
+	}
+}
+
+/* ---- one step ---- */
+
+static void keep_live(struct entry *en, const struct group_live *live)
+{
+	struct member_live *members = en->live.members;
+
+	memcpy(members, live->members, en->g->nmembers * sizeof *members);
+	en->live = *live;
+	en->live.members = members;
+}
+
+static void drop_next_live(struct reconcile_state *st)
+{
+	free(st->next_live.members);
+	st->next_live = (struct group_live){};
+}
+
+/* The n-th failure in a row waits twice as long as the one before. */
+static int64_t retry_delay_ms(unsigned failures)
+{
+	int64_t ms = RETRY_FIRST_MS;
+
+	for (unsigned i = 1; i < failures && ms < RETRY_MOST_MS; i++) {
+		ms *= 2;
+	}
+	return ms < RETRY_MOST_MS ? ms : RETRY_MOST_MS;
+}
+
+static void committed(void *arg, enum store_outcome outcome, const struct err *e)
+{
+	struct reconcile_state *st = arg;
+
+	if (outcome == STORE_COMMITTED) {
+		if (!st->en->gone) {
+			assert(st->next_nmembers == st->en->g->nmembers);
+			keep_live(st->en, &st->next_live);
+		}
+		if (st->failures > 0) {
+			LOG(LOG_INFO, "reconcile.recovered", KV("group", st->en->g->id),
+			    KV("failures", st->failures));
+		}
+		st->failures = 0;
+		st->retry_ms = 0;
+	} else {
+		if (st->failures++ == 0) {
+			LOG(LOG_ERROR, "reconcile.not-committed", KV("group", st->en->g->id),
+			    KV("why", e->msg), KV("hint", "it is tried again, ever less often"));
+		}
+		st->retry_ms = clock_ms() + retry_delay_ms(st->failures);
+	}
+	drop_next_live(st);
+	/* The registry tells of the end of every commit: the next look comes by itself. */
+}
+
+static void commit(struct reconcile_state *st, const struct group *next,
+		   const struct group_live *live, const struct group_out *out)
+{
+	struct registry *r = st->rc->r;
+
+	st->next_live = *live;
+	st->next_live.members = memory_alloc(next->nmembers, sizeof *live->members);
+	memcpy(st->next_live.members, live->members, next->nmembers * sizeof *live->members);
+	st->next_nmembers = next->nmembers;
+	if (out->changed) {
+		registry_commit(r, st->en, out->gone ? NULL : next, out->events, out->nevents,
+				committed, st);
+	} else {
+		registry_commit_events(r, st->en, out->events, out->nevents, committed, st);
+	}
+}
+
+static const bool *silent_members(const struct reconcile *rc, const struct group *g,
+				  struct arena *a)
+{
+	bool *silent = arena_alloc(a, (g->nmembers + 1) * sizeof *silent);
+
+	for (size_t i = 0; i < g->nmembers; i++) {
+		silent[i] = registry_host_silent(rc->r, g->members[i].host);
+	}
+	return silent;
+}
+
+static void step(struct reconcile_state *st)
+{
+	struct reconcile *rc = st->rc;
+	struct entry *en = st->en;
+	auto_arena a = {};
+	struct group *g = record_scratch_group(en->g, &a);
+	struct group_live live = en->live;
+	struct group_out out = {};
+	const struct group_in in = {
+		.obs = (const struct observation *const *)en->obs,
+		.silent = silent_members(rc, g, &a),
+		.now_ms = clock_ms(),
+		.wall_ms = clock_wall_ms(),
+		.fresh_watch = rc->next_watch,
+		.fresh_id = id_new(),
+		.start_limit_ms = rc->start_limit_ms,
+		.sync_stall_limit_ms = rc->sync_stall_limit_ms,
+		.compare_limit_ms = rc->compare_limit_ms,
+	};
+
+	live.members = arena_dup(&a, en->live.members, g->nmembers * sizeof *live.members);
+	group_step(g, &live, &in, &out);
+	rc->next_watch += live.watch == rc->next_watch;
+	if (out.changed || out.nevents > 0) {
+		commit(st, g, &live, &out);
+		return;
+	}
+	keep_live(en, &live);
+	publish(st);
+	if (out.wake_ms == 0) {
+		deadline_clear(&rc->deadlines, &st->deadline);
+	} else {
+		deadline_set(&rc->deadlines, &st->deadline, out.wake_ms);
+	}
+}
+
+static void look(struct reconcile_state *st)
+{
+	if (st->en->committing) {
+		return; /* its end marks the group again */
+	}
+	if (clock_ms() < st->retry_ms) {
+		deadline_set(&st->rc->deadlines, &st->deadline, st->retry_ms);
+		return;
+	}
+	step(st);
+}
+
+/* ---- who is to be looked at ---- */
+
+static void run(void *arg)
+{
+	struct reconcile *rc = arg;
+	struct reconcile_state *st = rc->dirty;
+
+	rc->dirty = NULL;
+	rc->deferred = false;
+	while (st != NULL) {
+		struct reconcile_state *next = st->next_dirty;
+
+		st->dirty = false;
+		if (st->en == NULL) {
+			free(st);
+		} else {
+			look(st);
+		}
+		st = next;
+	}
+}
+
+static void mark_dirty(struct reconcile_state *st)
+{
+	struct reconcile *rc = st->rc;
+
+	if (st->dirty) {
+		return;
+	}
+	st->dirty = true;
+	st->next_dirty = rc->dirty;
+	rc->dirty = st;
+	if (!rc->deferred) {
+		rc->deferred = true;
+		loop_defer(registry_loop(rc->r), run, rc);
+	}
+}
+
+static void on_deadline(void *, struct deadline *d)
+{
+	mark_dirty(container_of(d, struct reconcile_state, deadline));
+}
+
+static void forget(struct reconcile_state *st)
+{
+	deadline_clear(&st->rc->deadlines, &st->deadline);
+	st->en->reconcile = NULL;
+	st->en = NULL;
+	if (!st->dirty) {
+		free(st);
+	}
+}
+
+static struct reconcile_state *state_of(struct reconcile *rc, struct entry *en)
+{
+	if (en->reconcile == NULL) {
+		en->reconcile = memory_alloc(1, sizeof *en->reconcile);
+		en->reconcile->rc = rc;
+		en->reconcile->en = en;
+	}
+	return en->reconcile;
+}
+
+static void on_change(void *arg, struct entry *en)
+{
+	struct reconcile_state *st = state_of(arg, en);
+
+	if (en->gone) {
+		forget(st);
+		return;
+	}
+	publish(st);
+	mark_dirty(st);
+}
+
+static bool first_look(void *arg, struct entry *en)
+{
+	mark_dirty(state_of(arg, en));
+	return true;
+}
+
+struct reconcile *reconcile_new(struct registry *r)
+{
+	struct reconcile *rc = memory_alloc(1, sizeof *rc);
+	const struct settings *s = registry_settings(r);
+
+	rc->r = r;
+	/* Larger than any number of an earlier run, for which agents may still answer. */
+	rc->next_watch = (uint64_t)clock_wall_ms();
+	rc->start_limit_ms = SEC(setting_int(s, "replication.start_limit"));
+	rc->sync_stall_limit_ms = SEC(setting_int(s, "replication.sync_stall_limit"));
+	rc->compare_limit_ms = SEC(setting_int(s, "replication.compare_limit"));
+	deadlines_init(&rc->deadlines, registry_loop(r), on_deadline, rc);
+	registry_on_change(r, on_change, rc);
+	registry_each(r, first_look, rc);
+	return rc;
+}
+
+static bool free_state(void *, struct entry *en)
+{
+	free(en->reconcile);
+	en->reconcile = NULL;
+	return true;
+}
+
+void reconcile_free(struct reconcile *rc)
+{
+	if (rc == NULL) {
+		return;
+	}
+	for (struct reconcile_state *st = rc->dirty, *next; st != NULL; st = next) {
+		next = st->next_dirty;
+		if (st->en == NULL) {
+			free(st);
+		}
+	}
+	registry_each(rc->r, free_state, NULL);
+	deadlines_done(&rc->deadlines);
+	free(rc);
+}
+
+void reconcile_goals(struct reconcile *rc, const char *host, uint64_t after, struct arena *a,
+		     struct wire_goals *ret)
+{
+	goals_collect(rc->r, host, after, a, ret);
+}
+
+void reconcile_on_news(struct reconcile *rc, reconcile_news_fn *fn, void *arg)
+{
+	rc->news = fn;
+	rc->news_arg = arg;
+}
