@@ -1,0 +1,145 @@
+/*
+ * Words are collected once; a restart uses the same ones.
+ */
+#include "cli/programs.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <limits.h>
+#include <unistd.h>
+
+#include "io/file.h"
+
+/* Beside this program, where a build tree has it, or on the PATH. NULL: nowhere. */
+static const char *find_program(struct cli *c, const char *name, const char *build_dir)
+{
+	char self[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+	const char *path = getenv("PATH");
+
+	if (n > 0) {
+		self[n] = '\0';
+		*strrchr(self, '/') = '\0';
+		const char *places[] = {
+			arena_printf(&c->arena, "%s/%s", self, name),
+			arena_printf(&c->arena, "%s/../%s/%s", self, build_dir, name),
+			arena_printf(&c->arena, "%s/src/%s/%s", self, build_dir, name),
+		};
+		for (size_t i = 0; i < ARRAY_LEN(places); i++) {
+			if (access(places[i], X_OK) == 0) {
+				return places[i];
+			}
+		}
+	}
+	while (path != NULL && path[0] != '\0') {
+		int len = (int)strcspn(path, ":");
+		const char *place = arena_printf(&c->arena, "%.*s/%s", len, path, name);
+
+		if (place[0] == '/' && access(place, X_OK) == 0) {
+			return place;
+		}
+		path += len + (path[len] == ':');
+	}
+	return NULL;
+}
+
+static bool add_args(struct child *ch, const char *const *args, size_t n, struct err *e)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (!child_arg(ch, args[i], e)) {
+			return false;
+		}
+	}
+	return true;
+}
+
+/* What both programs are told alike. */
+static bool add_settings(struct cli *c, struct child *ch, struct err *e)
+{
+	const struct args *args = &c->args;
+
+	if (args_given(args, OPT_CONFIG)) {
+		char *file = realpath(args->text[OPT_CONFIG], NULL);
+
+		if (file == NULL) {
+			return err_sys(e, "settings file '%s'", args->text[OPT_CONFIG]);
+		}
+		const char *words[] = { "--config", arena_strdup(&c->arena, file) };
+
+		free(file);
+		if (!add_args(ch, words, ARRAY_LEN(words), e)) {
+			return false;
+		}
+	}
+	for (size_t i = 0; i < args->nsettings; i++) {
+		const char *words[] = { "--set", args->settings[i] };
+
+		if (!add_args(ch, words, ARRAY_LEN(words), e)) {
+			return false;
+		}
+	}
+	return true;
+}
+
+/* sub_dir: of state and log below dir. */
+static bool prepare(struct cli *c, const char *dir, const char *name, const char *build_dir,
+		    const char *sub_dir, struct child *ret, struct err *e)
+{
+	const char *path = find_program(c, name, build_dir);
+	const char *state = arena_printf(&c->arena, "%s/%s", dir, sub_dir);
+
+	if (path == NULL) {
+		return err_set(e, ERR_IO, "%s is neither beside this program nor on the PATH", name);
+	}
+	if (!dir_make(state, 0700, e)) {
+		return false;
+	}
+	*ret = child_new(name, path, arena_printf(&c->arena, "%s/%s.log", dir, sub_dir));
+	const char *words[] = { "--dir", state, "--ready-fd", "3" };
+
+	static_assert(CHILD_READY_FD == 3, "the word above");
+	return add_args(ret, words, ARRAY_LEN(words), e) && add_settings(c, ret, e);
+}
+
+bool programs_server(struct cli *c, const char *dir, struct child *ret, struct err *e)
+{
+	const char *words[] = { "--listen", c->args.text[OPT_LISTEN] };
+
+	if (!prepare(c, dir, "tanistd", "server", "tanistd", ret, e)) {
+		return false;
+	}
+	return words[1] == NULL || add_args(ret, words, ARRAY_LEN(words), e);
+}
+
+bool programs_agent(struct cli *c, const char *dir, const char *url, struct child *ret,
+		    struct err *e)
+{
+	const char *addresses = c->args.text[OPT_ADDRESSES];
+	const char *words[] = { "--server", url, "--token-file",
+				arena_printf(&c->arena, "%s/tanistd/agent.token", dir) };
+
+	if (!prepare(c, dir, "tanist-agent", "agent", "agent", ret, e) ||
+	    !add_args(ret, words, ARRAY_LEN(words), e)) {
+		return false;
+	}
+	if (addresses == NULL) {
+		return true;
+	}
+	const char *more[] = { "--set", arena_printf(&c->arena, "agent.addresses=%s", addresses) };
+
+	return add_args(ret, more, ARRAY_LEN(more), e);
+}
+
+bool programs_pin_listen(struct child *server, const char *url, struct err *e)
+{
+	const char *address = url + (str_starts(url, "http://") ? strlen("http://") : 0);
+	const char *words[] = { "--listen", address };
+
+	for (size_t i = 0; i + 1 < server->argc; i++) {
+		if (str_eq(server->argv[i], "--listen")) {
+			server->argv[i + 1] = address;
+			return true;
+		}
+	}
+	return add_args(server, words, ARRAY_LEN(words), e);
+}
