@@ -4,10 +4,12 @@ the API, the servers' own words, and waiting with a limit.
 Everything a test starts is stopped by the handle it was started with; nothing is found by name.
 """
 import contextlib
+import fcntl
 import http.client
 import json
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -35,10 +37,28 @@ def wait_until(what, probe, limit=20.0, every=0.02):
         time.sleep(every)
 
 
+def attempt(action):
+    """What action() gives, or None when a server is not there (yet)."""
+    try:
+        return action()
+    except (redis.RedisError, OSError, AssertionError, ValueError):
+        return None
+
+
 def free_port(address="127.0.0.1"):
     with socket.socket() as s:
         s.bind((address, 0))
         return s.getsockname()[1]
+
+
+def is_free(lock):
+    """Nobody holds this lock file."""
+    with open(lock) as f:
+        try:
+            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
 
 
 class AddressRange:
@@ -152,8 +172,13 @@ class Dev:
         return status
 
     def kill(self):
-        """SIGKILL of dev alone: its two programs go with it, the servers run on."""
+        """SIGKILL of dev and its two programs; the servers run on."""
         self.process.kill()
+        for program in ("tanistd", "agent"):
+            lock = os.path.join(self.dir, program, "lock")
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(re.search(r"\d+", open(lock).read()).group()), signal.SIGKILL)
+            wait_until(f"{program} is gone", lambda: is_free(lock), 10)
         self.process.wait(10)
         self.process.stdout.close()
         self.log.close()
@@ -225,6 +250,13 @@ class Dev:
         options.setdefault("socket_timeout", 10)
         return redis.Redis(host=instance["ip"][0], port=instance.get("port", 6379),
                            decode_responses=True, **options)
+
+    def agent_redis(self, instance):
+        """As the agent: what an operator with the host's files could do by hand."""
+        with open(os.path.join(self.folder(instance), "redis.conf")) as f:
+            words = [line.split() for line in f if line.startswith("user tanist-agent ")][0]
+        password = [w[1:] for w in words if w.startswith(">")][0]
+        return self.redis(instance, username="tanist-agent", password=password)
 
     def info(self, instance):
         return self.redis(instance).info()
