@@ -1,0 +1,397 @@
+#include "agent/engine_state.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "io/file.h"
+#include "proto/conf.h"
+
+enum {
+	LOOK_PERIOD_MS = 1000,
+	LOOK_STARTING_MS = 10, /* until it answers */
+	LOOK_LIVELY_MS = 25,   /* something is in progress */
+	LOOK_BUSY_MS = 50,     /* the same, when it takes long */
+	LIVELY_MS = 2000,
+	WAITING_MS =
+		60000, /* a goal that is not applied, a link that is not up: then once a second */
+
+	HOLD_FIRST_MS = 200, /* after an act that failed */
+	HOLD_MAX_MS = 10000,
+	REFUSED_FIRST_MS = 5000,
+	REFUSED_MAX_MS = 300000,
+	REPEATS_MAX = 3, /* the same act again and again, with success: something is wrong */
+};
+
+/* jobs */
+
+struct job {
+	struct engine *e;
+	loop_fn *work, *done;
+	void *arg;
+};
+
+static void job_work(void *arg)
+{
+	struct job *j = arg;
+
+	j->work(j->arg);
+}
+
+static void job_done(void *arg)
+{
+	struct job *j = arg;
+	struct agent_env *env = j->e->env;
+
+	j->done(j->arg);
+	env->jobs--;
+	j->e->jobs--;
+	free(j);
+	if (env->quitting) {
+		env->changed(env->arg);
+	}
+}
+
+void engine_job(struct engine *e, loop_fn *work, loop_fn *done, void *arg)
+{
+	struct job *j = calloc(1, sizeof *j);
+
+	if (j == NULL) {
+		abort();
+	}
+	*j = (struct job){ .e = e, .work = work, .done = done, .arg = arg };
+	e->env->jobs++;
+	e->jobs++;
+	loop_work(e->env->loop, job_work, job_done, j);
+}
+
+/* the cycle */
+
+void engine_changed(struct engine *e)
+{
+	e->env->changed(e->env->arg);
+}
+
+void engine_wake(struct engine *e)
+{
+	if (e->busy) {
+		e->again = true;
+	} else if (!e->env->quitting) {
+		timer_set_in(e->timer, 0);
+	}
+}
+
+void engine_rest(struct engine *e, int64_t at_ms)
+{
+	e->busy = false;
+	if (e->env->quitting) {
+		engine_changed(e);
+		return;
+	}
+	if (e->again) {
+		e->again = false;
+		timer_set_in(e->timer, 0);
+	} else if (at_ms != 0) {
+		timer_set_at(e->timer, at_ms);
+	}
+}
+
+/* A full second of the clock: all engines and the heartbeat wake the processor together. */
+static int64_t next_beat(int64_t now)
+{
+	return (now / LOOK_PERIOD_MS + 1) * LOOK_PERIOD_MS;
+}
+
+static bool is_waiting(const struct engine *e)
+{
+	const struct observation *o = &e->obs;
+
+	return !o->goal_applied || (o->role == SERVER_ROLE_REPLICA && !o->guarded && !o->link_up);
+}
+
+static int64_t next_look(const struct engine *e, int64_t now)
+{
+	const struct observation *o = &e->obs;
+	int64_t quiet_ms = now - e->moved_ms;
+
+	if (e->run.process == NULL) {
+		return 0;
+	}
+	if (o->proc == PROC_HUNG) {
+		return next_beat(now);
+	}
+	if (!e->run.answered) {
+		return now + (quiet_ms < LIVELY_MS ? LOOK_STARTING_MS : LOOK_BUSY_MS);
+	}
+	bool works = e->stream || o->loading || o->sync_in_progress || o->aof_rewriting ||
+		     (is_waiting(e) && quiet_ms < WAITING_MS);
+	if (!works) {
+		return next_beat(now);
+	}
+	return now + (e->stream || quiet_ms < LIVELY_MS ? LOOK_LIVELY_MS : LOOK_BUSY_MS);
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+	return a == 0 || (b != 0 && b < a) ? b : a;
+}
+
+static void rest(struct engine *e, int64_t wake_ms)
+{
+	int64_t save_ms = e->incoming.len > 0 ? e->save_again_ms : 0;
+
+	engine_rest(e, earlier(next_look(e, clock_ms()), earlier(wake_ms, save_ms)));
+}
+
+/* An act that failed, or repeats itself without end, is not tried at full speed. */
+static int64_t hold_for(unsigned times)
+{
+	int64_t ms = (int64_t)HOLD_FIRST_MS << (times < 6 ? times : 6);
+
+	return ms < HOLD_MAX_MS ? ms : HOLD_MAX_MS;
+}
+
+static void acted(struct engine *e, const struct err *failed)
+{
+	int64_t now = clock_ms();
+
+	e->moved_ms = now;
+	if (failed == NULL) {
+		if (e->last_act == ACT_CONFIG_SET) {
+			e->refusals = 0;
+		}
+		if (e->refusals == 0) {
+			e->trouble[0] = '\0';
+		}
+	} else if (e->last_act == ACT_CONFIG_SET && failed->code == ERR_CONFLICT) {
+		int64_t ms = (int64_t)REFUSED_FIRST_MS << (e->refusals < 6 ? e->refusals : 6);
+
+		e->refusals++;
+		e->refused_until_ms = now + (ms < REFUSED_MAX_MS ? ms : REFUSED_MAX_MS);
+		str_copy(e->trouble, sizeof e->trouble, failed->msg);
+	} else if (e->last_act != ACT_START) { /* which has a back-off of its own */
+		e->hold_until_ms = now + hold_for(e->repeats);
+		str_copy(e->trouble, sizeof e->trouble, failed->msg);
+	}
+	if (failed != NULL) {
+		str_copy(e->obs.error, sizeof e->obs.error, failed->msg);
+	}
+	engine_changed(e);
+	e->again = true;
+	engine_rest(e, 0);
+}
+
+static bool is_repeat(struct engine *e, enum instance_act act)
+{
+	e->repeats = act == e->last_act ? e->repeats + 1 : 0;
+	e->last_act = act;
+	return e->repeats > REPEATS_MAX && act != ACT_START;
+}
+
+static bool rdb_usable(const struct engine *e)
+{
+	auto_str path = {};
+	char magic[5];
+
+	str_printf(&path, "%s/dump.rdb", e->paths.data);
+	FILE *f = fopen(path.p, "re");
+	if (f == NULL) {
+		return false;
+	}
+	bool ok = fread(magic, 1, sizeof magic, f) == sizeof magic &&
+		  (memcmp(magic, "REDIS", 5) == 0 || memcmp(magic, "VALKE", 5) == 0);
+	fclose(f);
+	return ok;
+}
+
+static bool aof_exists(const struct engine *e)
+{
+	auto_str folder = {};
+	auto_str single = {};
+
+	str_printf(&folder, "%s/appendonlydir", e->paths.data);
+	str_printf(&single, "%s/appendonly.aof", e->paths.data);
+	return file_exists(folder.p) || file_exists(single.p);
+}
+
+static struct instance_local local_of(struct engine *e, int64_t now)
+{
+	bool running = e->run.process != NULL;
+	bool wanted =
+		e->goal.run == GOAL_RUN; /* the goal of one to be deleted may name no settings */
+
+	if (!running) {
+		engine_read_conf(e);
+	}
+	return (struct instance_local){
+		.obs = &e->obs,
+		.conf_current = !wanted || e->conf_sum == engine_conf_sum(e, e->run.mode),
+		.live_current = !wanted || now < e->refused_until_ms ||
+				e->run.settings == engine_settings_sum(e, e->run.mode),
+		.mode_now = e->run.mode,
+		.files_exist = file_exists(e->paths.dir),
+		.rdb_usable = !running && rdb_usable(e),
+		.aof_exists = !running && aof_exists(e),
+		.marker_was_master = e->marker.known && e->marker.role == SERVER_ROLE_MASTER,
+		.exited_ms = e->exited_ms,
+		.stop_sent_ms = e->run.stop_sent_ms,
+		.kill_sent_ms = e->run.kill_sent_ms,
+		.failures = e->failures,
+		.restart_delay_ms = e->env->restart_delay_ms,
+		.stop_limit_ms = e->env->stop_limit_ms,
+	};
+}
+
+static void note_applied(struct engine *e, bool applied)
+{
+	struct observation *o = &e->obs;
+
+	applied = applied && clock_ms() >= e->refused_until_ms;
+	if (applied && !o->goal_applied) {
+		LOG(o->goal_epoch == e->goal.epoch ? LOG_DEBUG : LOG_INFO, "goal.applied",
+		    KV("instance", e->id), KV("epoch", e->goal.epoch),
+		    KV("revision", e->goal.revision));
+	}
+	o->goal_applied = applied;
+	if (applied) {
+		o->goal_epoch = e->goal.epoch;
+		o->goal_revision = e->goal.revision;
+	}
+}
+
+/* SIGUSR2: whatever the goal says, the server is to stop, and stays so. */
+static struct instance_out stop_step(const struct engine *e, int64_t now)
+{
+	const struct run *r = &e->run;
+	struct instance_out out = { .mode = r->mode,
+				    .why = "all servers of this host are to stop" };
+
+	if (r->process == NULL || r->kill_sent_ms != 0) {
+		return out;
+	}
+	if (r->stop_sent_ms == 0) {
+		out.act = ACT_STOP;
+	} else if (now >= r->stop_sent_ms + e->env->stop_limit_ms) {
+		out.act = ACT_KILL;
+	} else {
+		out.wake_ms = r->stop_sent_ms + e->env->stop_limit_ms;
+	}
+	return out;
+}
+
+static struct instance_out next_step(struct engine *e, int64_t now)
+{
+	if (e->stopping) {
+		return stop_step(e, now);
+	}
+	struct instance_local local = local_of(e, now);
+	struct instance_in in = {
+		.goal = &e->goal,
+		.confirmed = e->confirmed,
+		.local = &local,
+		.now_ms = now,
+	};
+	struct instance_out out = instance_step(&in);
+
+	note_applied(e, out.goal_applied);
+	return out;
+}
+
+static void decide(struct engine *e)
+{
+	int64_t now = clock_ms();
+	struct instance_out out = next_step(e, now);
+
+	engine_changed(e);
+	if (out.act == ACT_NONE) {
+		e->last_act = ACT_NONE;
+		rest(e, out.wake_ms);
+		return;
+	}
+	if (now < e->hold_until_ms) {
+		rest(e, e->hold_until_ms);
+		return;
+	}
+	if (is_repeat(e, out.act)) {
+		LOG(LOG_WARN, "act.repeated", KV("instance", e->id),
+		    KV("act", instance_act_name(out.act)), KV("why", out.why));
+		e->hold_until_ms = now + hold_for(e->repeats - REPEATS_MAX);
+	}
+	act_start(e, &out, acted);
+}
+
+/* Never answered within the limit. One that loads its data answers. */
+static void limit_start(struct engine *e)
+{
+	struct run *r = &e->run;
+
+	if (r->process == NULL || r->answered || r->adopted || r->gave_up ||
+	    clock_ms() < r->started_ms + e->env->start_limit_ms) {
+		return;
+	}
+	r->gave_up = true;
+	r->kill_sent_ms = clock_ms();
+	LOG(LOG_WARN, "server.silent", KV("instance", e->id),
+	    KV("limit_ms", e->env->start_limit_ms));
+	(void)process_signal(r->process, SIGKILL, NULL);
+}
+
+static void remove_old_work(void *arg)
+{
+	struct engine *e = arg;
+	auto_str folder = {};
+	auto_str single = {};
+
+	str_printf(&folder, "%s/appendonlydir.old", e->paths.data);
+	str_printf(&single, "%s/appendonly.aof.old", e->paths.data);
+	(void)dir_remove(folder.p, NULL);
+	(void)dir_remove(single.p, NULL);
+}
+
+static void remove_old_done(void *)
+{
+}
+
+/* What was set aside before a boot from the RDB has served once the member is durable again. */
+static void remove_old_aof(struct engine *e)
+{
+	bool durable = e->obs.proc == PROC_RUNNING && e->obs.durable;
+
+	if (durable && !e->was_durable) {
+		engine_job(e, remove_old_work, remove_old_done, e);
+	}
+	e->was_durable = durable;
+}
+
+static void looked(struct engine *e)
+{
+	limit_start(e);
+	remove_old_aof(e);
+	decide(e);
+}
+
+void engine_turn(void *arg)
+{
+	struct engine *e = arg;
+
+	e->busy = true;
+	e->again = false;
+	if (e->env->quitting) {
+		engine_rest(e, 0);
+	} else if (goal_save_is_due(e)) {
+		goal_save(e);
+	} else if (e->run.process == NULL && keeper_must_wait(e)) {
+		engine_rest(e, 0); /* the keeper wakes us */
+	} else if (!e->has_goal) {
+		e->looked = true;
+		if (e->stopping) {
+			decide(e);
+			return;
+		}
+		engine_rest(e, e->save_again_ms);
+	} else if (e->run.process != NULL) {
+		probe_start(e, looked);
+	} else {
+		probe_no_server(e);
+		decide(e);
+	}
+}

@@ -1,0 +1,175 @@
+/*
+ * The goal of an instance: taken only when it is higher, durable before it counts.
+ */
+#include "agent/engine_state.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "io/file.h"
+#include "proto/wire.h"
+
+enum { SAVE_AGAIN_MS = 1000 };
+
+struct goal_saving {
+	struct engine *e;
+	struct str text;
+	bool ok;
+	struct err why;
+};
+
+static void save_goal_work(void *arg)
+{
+	struct goal_saving *s = arg;
+	const struct paths *p = &s->e->paths;
+
+	s->ok = dir_make(p->dir, 0700, &s->why) && dir_make(p->data, 0700, &s->why) &&
+		file_replace(p->goal, s->text.p, s->text.len, 0600, &s->why);
+}
+
+static bool same_secret(const struct secret *a, const struct secret *b)
+{
+	return strcmp(a->open, b->open) == 0;
+}
+
+static void install_goal(struct engine *e, const struct str *text)
+{
+	struct arena a = {};
+	struct goal g;
+	struct err why;
+	bool reconnect = !e->has_goal;
+
+	if (!wire_read_goal(text->p, text->len, &a, &g, &why)) {
+		/* We wrote it ourselves a moment ago. */
+		LOG(LOG_ERROR, "goal.damaged", KV("instance", e->id), KV("reason", why.msg));
+		arena_done(&a);
+		return;
+	}
+	/* A commit of the group that is not about this instance moves the revision alone. */
+	bool same = e->has_goal && g.epoch == e->goal.epoch && g.run == e->goal.run &&
+		    g.role == e->goal.role;
+	reconnect = reconnect || !same_secret(&g.secrets.agent, &e->goal.secrets.agent) ||
+		    !str_eq(g.version, e->goal.version);
+	arena_done(&e->goal_arena);
+	e->goal_arena = a;
+	e->goal = g;
+	e->has_goal = true;
+	e->confirmed = true;
+	e->obs.goal_applied = false;
+	e->hold_until_ms = e->refused_until_ms = 0;
+	e->refusals = e->repeats = 0;
+	e->trouble[0] = '\0';
+	e->moved_ms = clock_ms();
+	if (reconnect) {
+		engine_connect(e);
+	}
+	LOG(same ? LOG_DEBUG : LOG_INFO, "goal.taken", KV("instance", e->id), KV("epoch", g.epoch),
+	    KV("revision", g.revision), KV("run", goal_run_name(g.run)),
+	    KV("role", goal_role_name(g.role)));
+}
+
+/* A delete goes on even where a full disk does not take its goal: it makes room. */
+static void save_goal_done(void *arg)
+{
+	struct goal_saving *s = arg;
+	struct engine *e = s->e;
+	bool newer = e->incoming.len > 0;
+
+	if (s->ok || (e->saving_run == GOAL_DELETE && !newer)) {
+		install_goal(e, &s->text);
+	} else {
+		LOG(LOG_ERROR, "goal.unsaved", KV("instance", e->id), KV("reason", s->why.msg));
+		str_copy(e->obs.error, sizeof e->obs.error, s->why.msg);
+		if (!newer) {
+			e->incoming = s->text;
+			s->text = (struct str){};
+		}
+		e->save_again_ms = clock_ms() + SAVE_AGAIN_MS;
+	}
+	str_done(&s->text);
+	free(s);
+	engine_changed(e);
+	e->again = true;
+	engine_rest(e, 0);
+}
+
+bool goal_save_is_due(const struct engine *e)
+{
+	return e->incoming.len > 0 && clock_ms() >= e->save_again_ms;
+}
+
+void goal_save(struct engine *e)
+{
+	struct goal_saving *s = calloc(1, sizeof *s);
+
+	if (s == NULL) {
+		abort();
+	}
+	s->e = e;
+	s->text = e->incoming;
+	e->incoming = (struct str){};
+	e->saving_run = e->newest_run;
+	e->save_again_ms = 0;
+	if (e->saving_run == GOAL_DELETE && !file_exists(e->paths.dir)) {
+		s->ok = true; /* nothing is there to delete: do not make a folder for the order */
+		save_goal_done(s);
+		return;
+	}
+	engine_job(e, save_goal_work, save_goal_done, s);
+}
+
+/* The newest one, on its way to the disk or there. */
+static int compare_newest(const struct engine *e, const struct goal *g)
+{
+	if (e->newest_epoch == 0 && e->newest_revision == 0) {
+		return 1;
+	}
+	return goal_cmp(g->epoch, g->revision, e->newest_epoch, e->newest_revision);
+}
+
+bool engine_take_goal(struct engine *e, const struct goal *g, struct err *err)
+{
+	int order = compare_newest(e, g);
+
+	if (order < 0) {
+		return err_set(err, ERR_CONFLICT,
+			       "goal %llu/%llu is lower than %llu/%llu, which this host has seen",
+			       (unsigned long long)g->epoch, (unsigned long long)g->revision,
+			       (unsigned long long)e->newest_epoch,
+			       (unsigned long long)e->newest_revision);
+	}
+	if (order == 0) {
+		if (e->has_goal && !e->confirmed) {
+			e->confirmed = true;
+			e->moved_ms = clock_ms();
+			engine_wake(e);
+		}
+		return true;
+	}
+	str_clear(&e->incoming);
+	wire_write_goal(g, &e->incoming);
+	e->newest_epoch = g->epoch;
+	e->newest_revision = g->revision;
+	e->newest_run = g->run;
+	e->moved_ms = clock_ms();
+	engine_wake(e);
+	return true;
+}
+
+void goal_load(struct engine *e)
+{
+	auto_str text = {};
+	struct err why;
+
+	if (!file_read(e->paths.goal, WIRE_BODY_MAX, &text, &why) ||
+	    !wire_read_goal(str_cstr(&text), text.len, &e->goal_arena, &e->goal, &why)) {
+		LOG(LOG_WARN, "goal.missing", KV("instance", e->id), KV("reason", why.msg),
+		    KV("hint", "it is left alone until the control plane sends its goal"));
+		return;
+	}
+	e->has_goal = true;
+	e->newest_epoch = e->goal.epoch;
+	e->newest_revision = e->goal.revision;
+	e->newest_run = e->goal.run;
+	e->obs.start_at_once = e->goal.start_at_once;
+}

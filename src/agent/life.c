@@ -1,0 +1,290 @@
+/*
+ * Beginnings and ends: an engine is made from what is on disk and the server that may still run;
+ * a server ends, and what it said last is kept.
+ */
+#include "agent/engine_state.h"
+
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "core/versions.h"
+#include "io/file.h"
+#include "proto/conf.h"
+#include "proto/info.h"
+
+enum {
+	CONNECT_LIMIT_MS = 1000,
+	LOG_TAIL_MAX = 16 << 10,
+	SHORT_RUN_MS = 10000, /* one that dies sooner by itself ... */
+	SHORT_RUNS = 2,       /* ... so often in a row is started ever less often */
+};
+
+/* What this run has written: an older run's last words are not its own. */
+static bool read_new_log(const struct engine *e, struct str *ret)
+{
+	struct stat st;
+
+	if (stat(e->paths.log, &st) != 0 || st.st_size <= e->run.log_from) {
+		return false;
+	}
+	int64_t news = st.st_size - e->run.log_from;
+	return file_read_tail(e->paths.log, news < LOG_TAIL_MAX ? (size_t)news : LOG_TAIL_MAX, ret,
+			      NULL);
+}
+
+static void tell_words(struct engine *e, int status_known, int status)
+{
+	struct observation *o = &e->obs;
+	auto_str log = {};
+	size_t n;
+
+	if (e->run.gave_up) {
+		snprintf(o->error, sizeof o->error, "no answer within %lld s; ",
+			 (long long)(e->env->start_limit_ms / 1000));
+	} else if (status_known && WIFSIGNALED(status)) {
+		snprintf(o->error, sizeof o->error, "killed by signal %d; ", WTERMSIG(status));
+	} else if (status_known && WIFEXITED(status)) {
+		snprintf(o->error, sizeof o->error, "exited with status %d; ", WEXITSTATUS(status));
+	} else {
+		snprintf(o->error, sizeof o->error, "ended; ");
+	}
+	n = strlen(o->error);
+	if (!e->run.ready && read_new_log(e, &log)) {
+		info_start_error(str_cstr(&log), log.len, o->error + n, sizeof o->error - n);
+	}
+	if (o->error[n] == '\0') {
+		o->error[n - 2] = '\0';
+	}
+}
+
+/* An adopted server is no child of ours and has no status: its last words stand for it. */
+static bool said_goodbye(const struct engine *e)
+{
+	auto_str log = {};
+
+	return file_read_tail(e->paths.log, 400, &log, NULL) &&
+	       strstr(str_cstr(&log), "ready to exit, bye bye") != NULL;
+}
+
+static void count_failure(struct engine *e, bool told)
+{
+	const struct run *r = &e->run;
+
+	if (told) {
+		return;
+	}
+	if (!r->ready) {
+		e->failures++;
+		return;
+	}
+	e->short_runs = e->exited_ms - r->ready_ms < SHORT_RUN_MS ? e->short_runs + 1 : 0;
+	if (e->short_runs > SHORT_RUNS) {
+		e->failures = e->short_runs - SHORT_RUNS;
+	}
+}
+
+void engine_process_ended(void *arg, int status_known, int status)
+{
+	struct engine *e = arg;
+	struct run *r = &e->run;
+	bool told = r->stop_sent_ms != 0;
+	bool well = status_known ? status == 0 : said_goodbye(e);
+
+	process_free(r->process);
+	r->process = NULL;
+	e->exited_ms = clock_ms();
+	e->moved_ms = e->exited_ms;
+	e->obs.error[0] = '\0';
+	if (!(told && well)) {
+		tell_words(e, status_known, status);
+	}
+	count_failure(e, told);
+	e->obs.proc = e->failures > 0 ? PROC_FAILED : PROC_EXITED;
+	e->obs.goal_applied = false;
+	e->obs.loading = e->obs.sync_in_progress = e->obs.link_up = false;
+	/* A run that waits to be compared proves nothing about its files, even by a clean end. */
+	e->mark_clean = told && well && r->ready && !e->obs.guarded;
+	e->was_durable = false;
+	LOG(told ? LOG_INFO : LOG_WARN, "server.ended", KV("instance", e->id),
+	    KV("run", e->obs.run_id.s), KV("reason", told && well ? "stopped" : e->obs.error));
+	if (e->redis != NULL) {
+		redis_reset(e->redis);
+	}
+	engine_changed(e);
+	engine_wake(e);
+}
+
+/* lifecycle */
+
+void engine_connect(struct engine *e)
+{
+	struct server_version v;
+	const char *socket = e->run.socket[0] != '\0' ? e->run.socket : e->paths.socket;
+	bool acl = version_parse(e->goal.datastore, e->goal.version, &v) && version_rules(v)->acl;
+	struct redis_config c = {
+		.socket = socket,
+		.user = acl ? CONF_USER_AGENT : NULL,
+		.password = e->goal.secrets.agent,
+		.connect_limit_ms = CONNECT_LIMIT_MS,
+	};
+
+	redis_free(e->redis);
+	e->redis = redis_new(e->env->loop, &c);
+}
+
+static void load_marker(struct engine *e)
+{
+	struct err why;
+
+	if (!marker_load(e->paths.marker, &e->marker, &why)) {
+		LOG(LOG_WARN, "marker.damaged", KV("instance", e->id), KV("reason", why.msg));
+		return;
+	}
+	e->verdict = e->marker.verdict;
+}
+
+static bool adopt(struct engine *e, struct process_key *key)
+{
+	struct err why;
+
+	if (process_adopt(e->env->loop, key, engine_process_ended, e, &e->run.process, &why)) {
+		return true;
+	}
+	if (why.code != ERR_NOT_FOUND) {
+		LOG(LOG_ERROR, "server.unadopted", KV("instance", e->id), KV("reason", why.msg));
+	}
+	return false;
+}
+
+static void find_server(struct engine *e)
+{
+	struct run_record r = {};
+	struct process_key key;
+	bool known = run_record_load(e->paths.process, &r, NULL);
+
+	e->run.mode = r.mode;
+	e->ever_ran = known;
+	if (known && adopt(e, &r.key)) {
+		e->run.settings = r.settings;
+		str_copy(e->run.socket, sizeof e->run.socket, r.socket);
+	} else if (!adopt_find(e->paths.data, &key, NULL) || !adopt(e, &key)) {
+		return;
+	}
+	e->ever_ran = true;
+	e->run.adopted = true;
+	e->run.started_ms = clock_ms();
+	e->obs.proc = PROC_STARTING;
+	engine_read_conf(e);
+	LOG(LOG_INFO, "server.adopted", KV("instance", e->id),
+	    KV("pid", process_key(e->run.process).pid));
+}
+
+struct engine *engine_new(struct agent_env *env, struct id instance)
+{
+	struct engine *e = calloc(1, sizeof *e);
+
+	if (e == NULL) {
+		abort();
+	}
+	e->env = env;
+	e->id = instance;
+	e->paths = paths_of(env->dir, env->socket_dir, instance, &e->arena);
+	e->obs.instance = instance;
+	probe_clear(&e->obs);
+	e->moved_ms = clock_ms();
+	e->timer = timer_new(env->loop, engine_turn, e);
+	if (file_exists(e->paths.dir)) {
+		goal_load(e);
+		load_marker(e);
+		find_server(e);
+	}
+	e->obs.marker = e->verdict;
+	e->obs.recorded = e->marker.position;
+	if (e->has_goal) {
+		engine_connect(e);
+	}
+	engine_wake(e);
+	return e;
+}
+
+void engine_free(struct engine *e)
+{
+	if (e == NULL) {
+		return;
+	}
+	redis_free(e->redis);
+	process_free(e->run.process);
+	timer_free(e->timer);
+	marker_done(&e->marker);
+	str_done(&e->incoming);
+	arena_done(&e->goal_arena);
+	arena_done(&e->arena);
+	free(e);
+}
+
+bool engine_is_busy(const struct engine *e)
+{
+	return e->busy || e->jobs > 0;
+}
+
+struct id engine_id(const struct engine *e)
+{
+	return e->id;
+}
+
+const struct goal *engine_goal(const struct engine *e)
+{
+	return e->has_goal ? &e->goal : NULL;
+}
+
+const struct observation *engine_observation(const struct engine *e)
+{
+	return &e->obs;
+}
+
+bool engine_has_looked(const struct engine *e)
+{
+	return e->looked;
+}
+
+bool engine_streams(const struct engine *e)
+{
+	return e->stream;
+}
+
+void engine_watch(struct engine *e, uint64_t watch, enum engine_pace pace)
+{
+	bool stream = pace == ENGINE_STREAM;
+
+	if (watch != e->watch || (stream && !e->stream)) {
+		engine_wake(e);
+	}
+	e->watch = watch;
+	e->stream = stream;
+}
+
+void engine_unwatch(struct engine *e)
+{
+	e->stream = false;
+}
+
+void engine_stop(struct engine *e)
+{
+	if (!e->stopping) {
+		e->stopping = true;
+		engine_wake(e);
+	}
+}
+
+bool engine_has_server(const struct engine *e)
+{
+	return e->run.process != NULL;
+}
+
+bool engine_is_stopped(const struct engine *e)
+{
+	return e->run.process == NULL && !e->mark_clean && !e->marking;
+}
