@@ -187,20 +187,13 @@ static bool is_repeat(struct engine *e, enum instance_act act)
 	return e->repeats > REPEATS_MAX && act != ACT_START;
 }
 
+/*
+ * An RDB carries the position, so that the source can go on with a partial resync; but after a
+ * crash the AOF has more, and this may be the last copy of it (the source may be held, or lost).
+ */
 static bool rdb_usable(const struct engine *e)
 {
-	auto_str path = {};
-	char magic[5];
-
-	str_printf(&path, "%s/dump.rdb", e->paths.data);
-	FILE *f = fopen(path.p, "re");
-	if (f == NULL) {
-		return false;
-	}
-	bool ok = fread(magic, 1, sizeof magic, f) == sizeof magic &&
-		  (memcmp(magic, "REDIS", 5) == 0 || memcmp(magic, "VALKE", 5) == 0);
-	fclose(f);
-	return ok;
+	return e->marker.known && e->marker.clean && marker_rdb_is_newest(e->paths.data);
 }
 
 static bool aof_exists(const struct engine *e)
@@ -258,41 +251,21 @@ static void note_applied(struct engine *e, bool applied)
 	}
 }
 
-/* SIGUSR2: whatever the goal says, the server is to stop, and stays so. */
-static struct instance_out stop_step(const struct engine *e, int64_t now)
-{
-	const struct run *r = &e->run;
-	struct instance_out out = { .mode = r->mode,
-				    .why = "all servers of this host are to stop" };
-
-	if (r->process == NULL || r->kill_sent_ms != 0) {
-		return out;
-	}
-	if (r->stop_sent_ms == 0) {
-		out.act = ACT_STOP;
-	} else if (now >= r->stop_sent_ms + e->env->stop_limit_ms) {
-		out.act = ACT_KILL;
-	} else {
-		out.wake_ms = r->stop_sent_ms + e->env->stop_limit_ms;
-	}
-	return out;
-}
-
 static struct instance_out next_step(struct engine *e, int64_t now)
 {
-	if (e->stopping) {
-		return stop_step(e, now);
-	}
 	struct instance_local local = local_of(e, now);
 	struct instance_in in = {
 		.goal = &e->goal,
 		.confirmed = e->confirmed,
+		.stop = e->stopping,
 		.local = &local,
 		.now_ms = now,
 	};
 	struct instance_out out = instance_step(&in);
 
-	note_applied(e, out.goal_applied);
+	if (!e->stopping) {
+		note_applied(e, out.goal_applied);
+	}
 	return out;
 }
 

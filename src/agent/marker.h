@@ -64,6 +64,12 @@ void marker_files_done(struct marker_files *f);
 /* Looks at the files below the server's folder. A missing folder has no files. */
 [[nodiscard]] bool marker_look(const char *data_dir, struct marker_files *ret, struct err *e);
 
+/*
+ * Is there an RDB, and at least as new as every file of the AOF? Only then does a boot from it
+ * lose nothing that the AOF has: a server saves its RDB as the last thing it does on a clean stop.
+ */
+bool marker_rdb_is_newest(const char *data_dir);
+
 /* A cheap number that changes when marker_look() would see other names or a new manifest. */
 uint64_t marker_glance(const char *data_dir);
 

@@ -73,7 +73,9 @@ static bool files_add(struct marker_files *f, const char *data_dir, const char *
 			f->over = true;
 			return true;
 		}
-		*e = why;
+		if (e != NULL) {
+			*e = why;
+		}
 		return false;
 	}
 	struct marker_file *more = reallocarray(f->files, f->nfiles + 1, sizeof *more);
@@ -121,7 +123,9 @@ static bool look_at_manifest(struct marker_files *f, const char *data_dir, struc
 			f->over = true;
 			return true;
 		}
-		*e = why;
+		if (e != NULL) {
+			*e = why;
+		}
 		return false;
 	}
 	str_append(&text, "");
@@ -150,6 +154,40 @@ bool marker_look(const char *data_dir, struct marker_files *ret, struct err *e)
 	}
 	*ret = f;
 	return true;
+}
+
+static bool is_rdb(const char *data_dir)
+{
+	auto_str path = {};
+	char magic[5];
+
+	str_printf(&path, "%s/" RDB_FILE, data_dir);
+	FILE *f = fopen(path.p, "re");
+	if (f == NULL) {
+		return false;
+	}
+	bool ok = fread(magic, 1, sizeof magic, f) == sizeof magic &&
+		  (memcmp(magic, "REDIS", 5) == 0 || memcmp(magic, "VALKE", 5) == 0);
+	fclose(f);
+	return ok;
+}
+
+bool marker_rdb_is_newest(const char *data_dir)
+{
+	struct marker_files aof = {};
+	struct marker_file rdb;
+
+	if (!is_rdb(data_dir) || !look_at(data_dir, RDB_FILE, &rdb, NULL) ||
+	    !marker_look(data_dir, &aof, NULL)) {
+		return false;
+	}
+	bool newest = !aof.over;
+
+	for (size_t i = 0; i < aof.nfiles; i++) {
+		newest = newest && rdb.mtime_ns >= aof.files[i].mtime_ns;
+	}
+	marker_files_done(&aof);
+	return newest;
 }
 
 uint64_t marker_glance(const char *data_dir)

@@ -442,22 +442,31 @@ bool cmd_rename(struct cli *c, struct err *e)
 	return api_call(&c->api, "PUT", str_cstr(&path), str_cstr(&body), API_LIMIT_MS, &r, e);
 }
 
-bool cmd_start(struct cli *c, struct err *e)
+static bool send_action(struct cli *c, const char *body, struct err *e)
 {
 	struct id_text id;
 	auto_answer r = {};
 	auto_str path = {};
 
+	if (!api_find(&c->api, c->args.words[0], &id, e)) {
+		return false;
+	}
+	str_printf(&path, "/instances/%s/action", id.s);
+	return api_call(&c->api, "POST", str_cstr(&path), body, API_LIMIT_MS, &r, e);
+}
+
+bool cmd_start(struct cli *c, struct err *e)
+{
 	if (!args_given(&c->args, OPT_ACCEPT_DATA_LOSS)) {
 		return err_set(e, ERR_INVALID,
 			       "'start' needs --accept-data-loss: it lets a held instance go on though "
 			       "data may be lost; `tanist show %s` says what is at stake",
 			       c->args.words[0]);
 	}
-	if (!api_find(&c->api, c->args.words[0], &id, e)) {
-		return false;
-	}
-	str_printf(&path, "/instances/%s/action", id.s);
-	return api_call(&c->api, "POST", str_cstr(&path), "{\"start\":{\"accept_data_loss\":true}}",
-			API_LIMIT_MS, &r, e);
+	return send_action(c, "{\"start\":{\"accept_data_loss\":true}}", e);
+}
+
+bool cmd_adopt(struct cli *c, struct err *e)
+{
+	return send_action(c, "{\"adopt\":{}}", e);
 }

@@ -57,6 +57,13 @@ const struct command commands[] = {
 	  "serving, and so is a replica that was promoted behind our back. The fault in *show* says "
 	  "what is at stake. --accept-data-loss is needed, and counts for that one start of the "
 	  "server only." },
+	{ "adopt", "INSTANCE", 1, 1,
+	  0,
+	  NEEDS_SERVER, cmd_adopt, "Take the hosts' word over that of an older store",
+	  "After the store was put back to an older copy, instances whose hosts have done more than "
+	  "the copy knows are in ERROR and left alone. This makes what runs on the hosts the record of "
+	  "the instance's group: its source goes on, and its members are looked after again. What the "
+	  "store does not know at all (*events* calls it an orphan) stays where it is." },
 	{ "topology", "[INSTANCE]", 0, 1,
 	  0,
 	  NEEDS_SERVER, cmd_topology, "Show each source with its replicas",

@@ -107,7 +107,7 @@ void command_synopsis(const struct command *cmd, FILE *out);
 
 bool command_takes(const struct command *cmd, enum option_id option);
 
-cmd_fn cmd_create, cmd_list, cmd_show, cmd_delete, cmd_rename, cmd_start;
+cmd_fn cmd_create, cmd_list, cmd_show, cmd_delete, cmd_rename, cmd_start, cmd_adopt;
 cmd_fn cmd_topology, cmd_operations, cmd_events;
 cmd_fn cmd_flavor_list, cmd_datastore_list;
 cmd_fn cmd_dev, cmd_help, cmd_version, cmd_completion;

@@ -200,10 +200,8 @@ void step_end_op(struct step *s)
 	s->g->op.phase_since_wall_ms = 0;
 }
 
-void step_push_history(struct step *s, const struct replid *replid, int64_t start)
+void history_push(struct group *g, const struct replid *replid, int64_t start)
 {
-	struct group *g = s->g;
-
 	if (g->nhistory == MODEL_HISTORY_MAX) {
 		memmove(&g->history[0], &g->history[1], (--g->nhistory) * sizeof g->history[0]);
 	}
@@ -213,6 +211,11 @@ void step_push_history(struct step *s, const struct replid *replid, int64_t star
 		.start = start,
 		.source = g->source,
 	};
+}
+
+void step_push_history(struct step *s, const struct replid *replid, int64_t start)
+{
+	history_push(s->g, replid, start);
 	s->out->changed = true;
 }
 
@@ -234,21 +237,24 @@ static void rejoin(struct step *s, size_t i)
 
 	step_clear_fault(s, i);
 	step_enter_state(s, i, served ? MEMBER_ACTIVE : MEMBER_STARTING);
-	step_event(s, EVENT_INSTANCE_RETURNED, m, "its host no longer names a higher epoch");
+	step_event(s, EVENT_INSTANCE_RETURNED, m, "its host has done no more than the store knows");
 }
 
-static bool mark_store_older(struct step *s, size_t i, uint64_t seen)
+static bool mark_store_older(struct step *s, size_t i, const struct observation *o)
 {
 	struct member *m = &s->g->members[i];
 
 	step_fail(s, i, FAULT_STORE,
 		  "The store is older than the hosts: host '%.64s' has carried out epoch %" PRIu64
-		  ", the record is at epoch %" PRIu64
-		  ". Nothing of this group is changed. `tanist group adopt` takes the hosts' word.",
-		  m->host, seen, s->g->epoch);
-	step_event(s, EVENT_STORE_OLDER, m, "host '%.64s' has seen a higher epoch than the store",
+		  " change %" PRIu64 ", the record is at epoch %" PRIu64 " change %" PRIu64
+		  ". Nothing of this group is changed. `tanist adopt %.64s` takes the hosts' word.",
+		  m->host, o->goal_epoch, o->goal_revision, s->g->epoch, s->g->revision, m->name);
+	step_event(s, EVENT_STORE_OLDER, m, "host '%.64s' has done more than the store knows",
 		   m->host);
-	step_figures(s, "seen=%" PRIu64 " stored=%" PRIu64, seen, s->g->epoch);
+	step_figures(s,
+		     "seen=%" PRIu64 " stored=%" PRIu64 " seen_change=%" PRIu64
+		     " stored_change=%" PRIu64,
+		     o->goal_epoch, s->g->epoch, o->goal_revision, s->g->revision);
 	return true;
 }
 
@@ -260,10 +266,10 @@ static bool rule_store_older(struct step *s, bool *ret_frozen)
 		const struct member *m = &s->g->members[i];
 		const struct observation *o = step_obs(s, i);
 		bool marked = m->state == MEMBER_ERROR && m->fault.kind == FAULT_STORE;
-		bool ahead = o != NULL && o->goal_epoch > s->g->epoch;
+		bool ahead = store_is_older(s->g, o);
 
 		if (ahead && !marked && m->state != MEMBER_DELETING) {
-			return mark_store_older(s, i, o->goal_epoch);
+			return mark_store_older(s, i, o);
 		}
 		if (marked && o != NULL && !ahead) {
 			rejoin(s, i);

@@ -6,6 +6,8 @@
  */
 #pragma once
 
+#include "base/err.h"
+#include "core/goal.h"
 #include "core/guard.h"
 #include "core/model.h"
 #include "core/observation.h"
@@ -30,6 +32,7 @@
 	X(SOURCE_ACCEPTED, "source.accepted", "the operator accepted a loss of data")       \
 	X(EPOCH_STARTED, "epoch.started", "a new entry of the canonical history")           \
 	X(STORE_OLDER, "store.older", "a host has seen a higher epoch than the store")      \
+	X(STORE_ADOPTED, "store.adopted", "the operator took the hosts' word over the store's") \
 	X(HOST_JOINED, "host.joined", "an agent reported for the first time")               \
 	X(ORPHAN_FOUND, "orphan.found", "a host runs an instance that the store does not know")
 
@@ -102,6 +105,22 @@ struct group_out {
  */
 void group_step(struct group *g, struct group_live *live, const struct group_in *in,
 		struct group_out *out);
+
+/*
+ * The operator's word that the hosts are right and the store is not: g's epoch gets above every one
+ * that they have seen, and the run that serves as the source becomes the record's, with an entry of
+ * the history. heard: per member its newest observation, NULL when its agent is silent. The caller
+ * commits g with *ret_event; group_step() then clears the faults. ERR_UNPROCESSABLE, and g as it
+ * was: the store is not older, or a member that may know more is not heard.
+ */
+[[nodiscard]] bool group_adopt(struct group *g, const struct observation *const *heard,
+			       struct group_event *ret_event, struct err *e);
+
+/* Its host has carried out a goal of the group that the record does not know. o may be NULL. */
+bool store_is_older(const struct group *g, const struct observation *o);
+
+/* A new reign of g's source, at g's epoch. Drops the oldest entry when there are too many. */
+void history_push(struct group *g, const struct replid *replid, int64_t start);
 
 /* What a row of the table of phases says; the whole table is public so that tests can walk it. */
 struct phase_row {

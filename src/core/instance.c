@@ -44,24 +44,13 @@ static bool same_mode(struct start_mode a, struct start_mode b)
 
 /* goal: delete */
 
-static struct instance_out step_stop(const struct instance_in *in)
+/* Its data are to go with it: there is nothing to save, and saving may take minutes. */
+static struct instance_out step_kill(const struct instance_in *in)
 {
-	const struct instance_local *l = in->local;
-	int64_t limit_ms = l->stop_sent_ms + l->stop_limit_ms;
-
-	if (l->kill_sent_ms != 0) {
+	if (in->local->kill_sent_ms != 0) {
 		return wait_for(in, 0, "was killed, its exit is awaited");
 	}
-	if (l->obs->proc == PROC_HUNG) {
-		return act(ACT_KILL, l->mode_now, "it is to be deleted and hangs");
-	}
-	if (l->stop_sent_ms == 0) {
-		return act(ACT_STOP, l->mode_now, "it is to be deleted");
-	}
-	if (in->now_ms >= limit_ms) {
-		return act(ACT_KILL, l->mode_now, "it did not stop within its limit");
-	}
-	return wait_for(in, limit_ms, "is stopping");
+	return act(ACT_KILL, in->local->mode_now, "it is to be deleted");
 }
 
 static bool has_process(enum proc_state p)
@@ -74,7 +63,7 @@ static struct instance_out step_delete(const struct instance_in *in)
 	const struct instance_local *l = in->local;
 
 	if (has_process(l->obs->proc)) {
-		return step_stop(in);
+		return step_kill(in);
 	}
 	if (l->files_exist) {
 		return act(ACT_DELETE_FILES, l->mode_now,
@@ -84,6 +73,25 @@ static struct instance_out step_delete(const struct instance_in *in)
 
 	out.goal_applied = true;
 	return out;
+}
+
+/* the host's servers are to stop, whatever the goal */
+
+static struct instance_out step_stop(const struct instance_in *in)
+{
+	const struct instance_local *l = in->local;
+	int64_t limit_ms = l->stop_sent_ms + l->stop_limit_ms;
+
+	if (!has_process(l->obs->proc) || l->kill_sent_ms != 0) {
+		return wait_for(in, 0, "is to stay stopped");
+	}
+	if (l->stop_sent_ms == 0) {
+		return act(ACT_STOP, l->mode_now, "all servers of this host are to stop");
+	}
+	if (in->now_ms >= limit_ms) {
+		return act(ACT_KILL, l->mode_now, "it did not stop within its limit");
+	}
+	return wait_for(in, limit_ms, "is stopping");
 }
 
 /* goal: run, but it does not run */
@@ -291,6 +299,9 @@ static struct instance_out step_running(const struct instance_in *in)
 
 struct instance_out instance_step(const struct instance_in *in)
 {
+	if (in->stop) {
+		return step_stop(in);
+	}
 	if (in->goal->run == GOAL_DELETE) {
 		return step_delete(in);
 	}

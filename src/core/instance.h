@@ -19,7 +19,7 @@
 	X(PROMOTE, "promote", "SLAVEOF NO ONE")                                              \
 	X(AOF_ON, "aof-on", "CONFIG SET appendonly yes after a boot from the RDB")           \
 	X(STOP, "stop", "SIGTERM: save and exit")                                            \
-	X(KILL, "kill", "SIGKILL: it did not stop within its limit, or hangs")               \
+	X(KILL, "kill", "SIGKILL: it is to be deleted, or did not stop within its limit")               \
 	X(DELETE_FILES, "delete-files", "remove its folder")
 
 #define INSTANCE_ACT_ENUM(name, text, what) ACT_##name,
@@ -39,7 +39,7 @@ struct instance_local {
 	bool live_current;      /* the running server has the settings the goal asks for */
 	struct start_mode mode_now; /* of the running server, or of the last start */
 	bool files_exist;       /* its folder exists */
-	bool rdb_usable;        /* dump.rdb is there and not empty */
+	bool rdb_usable;        /* a boot from dump.rdb loses nothing that the AOF has: a clean stop wrote it */
 	bool aof_exists;        /* an AOF folder or file is there */
 	bool marker_was_master; /* the durable marker last saw it as master; stays while it runs guarded */
 	int64_t exited_ms;      /* clock of the last exit or failed start; 0: none since the agent's start */
@@ -53,6 +53,7 @@ struct instance_local {
 struct instance_in {
 	const struct goal *goal;
 	bool confirmed; /* the control plane sent or repeated this goal since the agent's start */
+	bool stop;      /* all servers of this host are to stop, whatever their goals, and stay so */
 	const struct instance_local *local;
 	int64_t now_ms; /* monotonic */
 };

@@ -52,7 +52,7 @@ enum fault_kind {
 	FAULT_SYNC,     /* the first copy makes no progress; clears when attached */
 	FAULT_GUARD,    /* a restarted source may lack data its replicas hold; `start --accept-data-loss` */
 	FAULT_DIVERGED, /* a replica was promoted by hand: `start --accept-data-loss` follows the source again */
-	FAULT_STORE,    /* the host has seen a higher epoch than the record: the store is older than the hosts */
+	FAULT_STORE,    /* the host has done more than the record knows: the store is older; `tanist adopt` */
 	FAULT_KIND_COUNT,
 };
 

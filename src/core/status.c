@@ -98,8 +98,11 @@ const char *operating_status_of(const struct group *g, const struct member *m,
 	if (status_find(g, m) != STATUS_ACTIVE) {
 		return "";
 	}
-	if (o == NULL || silent) {
+	if (silent) {
 		return "ERROR"; /* Trove's word for "nothing is known of it" */
+	}
+	if (o == NULL) {
+		return ""; /* not known yet: the control plane has just started */
 	}
 	switch (o->proc) {
 	case PROC_RUNNING:

@@ -12,7 +12,7 @@ const char *status_of(const struct group *g, const struct member *m);
 
 /*
  * "" unless status is ACTIVE; then HEALTHY, or what the newest observation says: SHUTDOWN,
- * BLOCKED, RESTARTING, ERROR (agent silent). o may be NULL (not heard).
+ * BLOCKED, RESTARTING, ERROR (agent silent). o may be NULL: "" while the agent has time to report.
  */
 const char *operating_status_of(const struct group *g, const struct member *m,
 				const struct observation *o, bool silent);

@@ -53,7 +53,8 @@ enum trove_update_verb { TROVE_PUT, TROVE_PATCH };
 	X(PROMOTE, "promote_to_replica_source")                                                    \
 	X(EJECT, "eject_replica_source")                                                           \
 	X(RESET_STATUS, "reset_status")                                                            \
-	X(START, "start") /* ours: {"start": {"accept_data_loss": true}} */
+	X(START, "start") /* ours: {"start": {"accept_data_loss": true}} */                        \
+	X(ADOPT, "adopt") /* ours: the hosts' word over the store's */
 #define TROVE_ACTION_ENUM(name, key) TROVE_ACTION_##name,
 enum trove_action_kind { TROVE_ACTIONS(TROVE_ACTION_ENUM) TROVE_ACTION_COUNT };
 #undef TROVE_ACTION_ENUM

@@ -154,11 +154,12 @@ static bool read_value(const json_t *v, struct arena *a, struct trove_action *x,
 {
 	switch (x->kind) {
 	case TROVE_ACTION_RESTART:
+	case TROVE_ACTION_ADOPT:
 		if (!json_is_object(v)) {
 			return err_set(e, ERR_INVALID,
-				       "Validation error: restart must be an object, "
+				       "Validation error: %s must be an object, "
 				       "{}, not %s",
-				       json_type_text(v));
+				       action_keys[x->kind], json_type_text(v));
 		}
 		return true;
 	case TROVE_ACTION_RESIZE:
@@ -207,6 +208,7 @@ bool trove_read_action(const char *body, size_t len, struct arena *a, struct tro
 	return err_set(
 		e, ERR_INVALID,
 		"Validation error: there is no action '%.64s'; there are restart, "
-		"resize, promote_to_replica_source, eject_replica_source, reset_status and start",
+		"resize, promote_to_replica_source, eject_replica_source, reset_status, start "
+		"and adopt",
 		key);
 }

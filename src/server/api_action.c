@@ -95,10 +95,6 @@ static void reply_accepted(struct call *c)
 	call_reply(c, &(struct str){});
 }
 
-/*
- * The operator's word to go on at the price of data. It is for the one run of the server that is
- * seen now: should the server start again, he is asked again.
- */
 /* The fault is about one run of the server; is it another one that runs now? */
 static bool started_again(const struct instance_ref *ref)
 {
@@ -108,6 +104,10 @@ static bool started_again(const struct instance_ref *ref)
 	       !replid_eq(&op->run, &ref->o->run_id);
 }
 
+/*
+ * The operator's word to go on at the price of data. It is for the one run of the server that is
+ * seen now: should the server start again, he is asked again.
+ */
 static bool start(struct call *c, const struct instance_ref *ref, struct err *e)
 {
 	const struct member *m = ref->m;
@@ -151,6 +151,26 @@ static bool start(struct call *c, const struct instance_ref *ref, struct err *e)
 	return true;
 }
 
+/* The operator's word that the hosts are right and the store is not. */
+static bool adopt(struct call *c, const struct instance_ref *ref, struct err *e)
+{
+	struct group *next = record_scratch_group(ref->g, c->arena);
+	const struct observation **heard =
+		arena_alloc(c->arena, next->nmembers * sizeof *heard);
+	struct group_event event;
+
+	for (size_t i = 0; i < next->nmembers; i++) {
+		bool silent = registry_host_silent(c->api->registry, next->members[i].host);
+
+		heard[i] = silent ? NULL : ref->entry->obs[i];
+	}
+	if (!group_adopt(next, heard, &event, e)) {
+		return false;
+	}
+	call_commit(c, ref->entry, next, &event, 1, reply_accepted);
+	return true;
+}
+
 static bool act(struct call *c, const struct instance_ref *ref, const struct trove_action *x,
 		struct err *e)
 {
@@ -170,6 +190,8 @@ static bool act(struct call *c, const struct instance_ref *ref, const struct tro
 					  "status of an instance.");
 	case TROVE_ACTION_START:
 		return start(c, ref, e);
+	case TROVE_ACTION_ADOPT:
+		return adopt(c, ref, e);
 	case TROVE_ACTION_COUNT:
 		break;
 	}

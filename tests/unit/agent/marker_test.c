@@ -314,6 +314,31 @@ static void a_damaged_marker_is_an_error_and_a_missing_one_is_not(void **)
 	assert_false(marker_load(at("marker.json"), &got, &e));
 }
 
+static void set_time(const char *name, time_t seconds)
+{
+	const struct timespec t[2] = { { .tv_sec = seconds }, { .tv_sec = seconds } };
+
+	assert_int_equal(utimensat(AT_FDCWD, at(name), t, 0), 0);
+}
+
+/* What a boot from the RDB would lose decides: after a crash the AOF has more. */
+static void an_rdb_older_than_the_aof_is_not_booted_from(void **)
+{
+	make_files();
+	set_time(BASE, 1000);
+	set_time(INCR, 2000);
+	set_time("dump.rdb", 2000);
+	assert_true(marker_rdb_is_newest(data));
+	set_time(INCR, 2001);
+	assert_false(marker_rdb_is_newest(data));
+	set_time("dump.rdb", 3000);
+	assert_true(marker_rdb_is_newest(data));
+	put("dump.rdb", "no database");
+	assert_false(marker_rdb_is_newest(data));
+	assert_int_equal(unlink(at("dump.rdb")), 0);
+	assert_false(marker_rdb_is_newest(data));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -323,6 +348,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_single_file_of_old_versions_is_known_too, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(a_glance_sees_a_rewrite_but_no_growth, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(an_rdb_older_than_the_aof_is_not_booted_from, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(what_is_saved_is_loaded, setup, teardown),
 		cmocka_unit_test_setup_teardown(

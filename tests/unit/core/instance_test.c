@@ -29,6 +29,7 @@ struct step_case {
 	const char *says;
 	struct goal goal;
 	bool unconfirmed;
+	bool stop;
 	struct observation obs;
 	struct instance_local local;
 	enum instance_act want;
@@ -160,19 +161,22 @@ static const struct step_case cases[] = {
 	  .mode = { .guarded = true }, .applied = true },
 
 	/* delete */
-	{ "delete stops it first", GOAL_DEL, .obs = { MASTER }, .local = { GOOD }, .want = ACT_STOP },
-	{ "a stop has its limit", GOAL_DEL, .obs = { MASTER },
-	  .local = { GOOD, .stop_sent_ms = NOW - 10, .stop_limit_ms = 30 }, .wake_ms = NOW + 20 },
-	{ "after it, it is killed", GOAL_DEL, .obs = { MASTER },
-	  .local = { GOOD, .stop_sent_ms = NOW - 30, .stop_limit_ms = 30 }, .want = ACT_KILL },
-	{ "once", GOAL_DEL, .obs = { MASTER },
-	  .local = { GOOD, .stop_sent_ms = NOW - 30, .stop_limit_ms = 30, .kill_sent_ms = NOW } },
-	{ "what hangs is killed at once", GOAL_DEL, .obs = { .proc = PROC_HUNG }, .local = { GOOD }, .want = ACT_KILL },
-	{ "what is starting is stopped", GOAL_DEL, .obs = { .proc = PROC_STARTING }, .local = { GOOD }, .want = ACT_STOP },
+	{ "delete kills it: there is nothing to save", GOAL_DEL, .obs = { MASTER }, .local = { GOOD }, .want = ACT_KILL },
+	{ "once", GOAL_DEL, .obs = { MASTER }, .local = { GOOD, .kill_sent_ms = NOW } },
+	{ "what hangs is killed too", GOAL_DEL, .obs = { .proc = PROC_HUNG }, .local = { GOOD }, .want = ACT_KILL },
+	{ "and what is starting", GOAL_DEL, .obs = { .proc = PROC_STARTING }, .local = { GOOD }, .want = ACT_KILL },
 	{ "what has gone leaves files", GOAL_DEL, .obs = { .proc = PROC_EXITED }, .local = { GOOD }, .want = ACT_DELETE_FILES },
 	{ "what failed to start does too", GOAL_DEL, .obs = { .proc = PROC_FAILED }, .local = { GOOD }, .want = ACT_DELETE_FILES },
 	{ "and then it is done", GOAL_DEL, .obs = { .proc = PROC_DELETED }, .local = { .files_exist = false }, .applied = true },
 	{ "what was deleted is not started again", GOAL_R, .obs = { .proc = PROC_DELETED }, .local = {} },
+
+	/* the host's servers are to stop */
+	{ "a stop lets it save", GOAL_R, .stop = true, .obs = { LINKED }, .local = { GOOD }, .want = ACT_STOP },
+	{ "a stop has its limit", GOAL_R, .stop = true, .obs = { LINKED },
+	  .local = { GOOD, .stop_sent_ms = NOW - 10, .stop_limit_ms = 30 }, .wake_ms = NOW + 20 },
+	{ "after it, it is killed", GOAL_R, .stop = true, .obs = { LINKED },
+	  .local = { GOOD, .stop_sent_ms = NOW - 30, .stop_limit_ms = 30 }, .want = ACT_KILL },
+	{ "what stopped is not started again", GOAL_R, .stop = true, .obs = { .proc = PROC_EXITED }, .local = { GOOD } },
 };
 /* clang-format on */
 
@@ -184,6 +188,7 @@ static struct instance_out run_case(const struct step_case *c)
 	return instance_step(&(struct instance_in){
 		.goal = &c->goal,
 		.confirmed = !c->unconfirmed,
+		.stop = c->stop,
 		.local = &local,
 		.now_ms = NOW,
 	});

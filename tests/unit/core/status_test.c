@@ -74,7 +74,8 @@ static void operating_statuses(void **)
 		assert_string_equal(operating_status_of(&f.g, m, &rows[i].o, false), rows[i].want);
 		assert_string_equal(operating_status_of(&f.g, m, &rows[i].o, true), "ERROR");
 	}
-	assert_string_equal(operating_status_of(&f.g, &f.members[0], NULL, false), "ERROR");
+	assert_string_equal(operating_status_of(&f.g, &f.members[0], NULL, false), "");
+	assert_string_equal(operating_status_of(&f.g, &f.members[0], NULL, true), "ERROR");
 	f.members[0].state = MEMBER_SYNCING;
 	assert_string_equal(operating_status_of(&f.g, &f.members[0], &rows[0].o, false), "");
 }

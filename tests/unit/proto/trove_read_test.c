@@ -184,6 +184,8 @@ static void reads_actions(void **)
 		{ "{\"start\": {\"accept_data_loss\": true}}", true, TROVE_ACTION_START },
 		{ "{\"start\": {\"accept_data_loss\": 1}}", false, 0 },
 		{ "{\"start\": {}}", false, 0 },
+		{ "{\"adopt\": {}}", true, TROVE_ACTION_ADOPT },
+		{ "{\"adopt\": true}", false, 0 },
 		{ "{\"restart\": {}, \"promote_to_replica_source\": {}}", false, 0 },
 		{ "{\"explode\": {}}", false, 0 },
 		{ "{}", false, 0 },
