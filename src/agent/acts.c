@@ -209,7 +209,8 @@ static void send_signal(struct act *a, int signum)
 	} else if (signum == SIGKILL) {
 		r->kill_sent_ms = clock_ms();
 	} else {
-		r->stop_sent_ms = clock_ms();
+		r->stop_again_ms = clock_ms();
+		r->stop_sent_ms = r->stop_sent_ms != 0 ? r->stop_sent_ms : r->stop_again_ms;
 	}
 	act_finish(a);
 }

@@ -184,7 +184,7 @@ static bool is_repeat(struct engine *e, enum instance_act act)
 {
 	e->repeats = act == e->last_act ? e->repeats + 1 : 0;
 	e->last_act = act;
-	return e->repeats > REPEATS_MAX && act != ACT_START;
+	return e->repeats > REPEATS_MAX && act != ACT_START && act != ACT_STOP;
 }
 
 /*
@@ -227,6 +227,7 @@ static struct instance_local local_of(struct engine *e, int64_t now)
 		.marker_was_master = e->marker.known && e->marker.role == SERVER_ROLE_MASTER,
 		.exited_ms = e->exited_ms,
 		.stop_sent_ms = e->run.stop_sent_ms,
+		.stop_again_ms = e->run.stop_again_ms,
 		.kill_sent_ms = e->run.kill_sent_ms,
 		.failures = e->failures,
 		.restart_delay_ms = e->env->restart_delay_ms,

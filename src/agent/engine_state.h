@@ -24,7 +24,7 @@ struct run {
 	bool ready;              /* answered, and was not loading */
 	bool gave_up;            /* killed: it never answered */
 	int64_t started_ms, ready_ms;
-	int64_t stop_sent_ms, kill_sent_ms; /* 0: not */
+	int64_t stop_sent_ms, stop_again_ms, kill_sent_ms; /* first, newest SIGTERM; SIGKILL; 0: not */
 	int64_t log_from;                   /* size of its log before the start */
 	uint64_t settings;                  /* engine_settings_sum() it has */
 	unsigned strikes; /* times in a row that INFO was not answered and no CPU was used */

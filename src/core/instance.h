@@ -43,7 +43,8 @@ struct instance_local {
 	bool aof_exists;        /* an AOF folder or file is there */
 	bool marker_was_master; /* the durable marker last saw it as master; stays while it runs guarded */
 	int64_t exited_ms;      /* clock of the last exit or failed start; 0: none since the agent's start */
-	int64_t stop_sent_ms;   /* SIGTERM sent; 0: not */
+	int64_t stop_sent_ms;   /* first SIGTERM sent; 0: not */
+	int64_t stop_again_ms;  /* newest SIGTERM sent */
 	int64_t kill_sent_ms;   /* SIGKILL sent; 0: not */
 	unsigned failures;      /* starts in a row that failed */
 	int64_t restart_delay_ms; /* setting agent.restart_delay */

@@ -173,7 +173,11 @@ static const struct step_case cases[] = {
 	/* the host's servers are to stop */
 	{ "a stop lets it save", GOAL_R, .stop = true, .obs = { LINKED }, .local = { GOOD }, .want = ACT_STOP },
 	{ "a stop has its limit", GOAL_R, .stop = true, .obs = { LINKED },
-	  .local = { GOOD, .stop_sent_ms = NOW - 10, .stop_limit_ms = 30 }, .wake_ms = NOW + 20 },
+	  .local = { GOOD, .stop_sent_ms = NOW - 10, .stop_again_ms = NOW - 10, .stop_limit_ms = 30 }, .wake_ms = NOW + 20 },
+	{ "a server that writes its first AOF refuses, and is told again", GOAL_R, .stop = true, .obs = { LINKED },
+	  .local = { GOOD, .stop_sent_ms = NOW - 250, .stop_again_ms = NOW - 250, .stop_limit_ms = 30000 }, .want = ACT_STOP },
+	{ "but not at once", GOAL_R, .stop = true, .obs = { LINKED },
+	  .local = { GOOD, .stop_sent_ms = NOW - 350, .stop_again_ms = NOW - 100, .stop_limit_ms = 30000 }, .wake_ms = NOW + 150 },
 	{ "after it, it is killed", GOAL_R, .stop = true, .obs = { LINKED },
 	  .local = { GOOD, .stop_sent_ms = NOW - 30, .stop_limit_ms = 30 }, .want = ACT_KILL },
 	{ "what stopped is not started again", GOAL_R, .stop = true, .obs = { .proc = PROC_EXITED }, .local = { GOOD } },
