@@ -47,6 +47,7 @@ void probe_clear(struct observation *o)
 		.slave_offset = -1,
 		.sync_done_bytes = -1,
 		.sync_total_bytes = -1,
+		.save_progress = -1,
 		.last_io_s = -1,
 	};
 }

@@ -37,6 +37,7 @@ static bool same_figures(const struct observation *a, const struct observation *
 {
 	return a->offset == b->offset && a->slave_offset == b->slave_offset && a->keys == b->keys &&
 	       a->sync_done_bytes == b->sync_done_bytes && a->loading_pct == b->loading_pct &&
+	       a->save_progress == b->save_progress &&
 	       a->recorded.offset == b->recorded.offset && a->recorded.keys == b->recorded.keys &&
 	       replid_eq(&a->recorded.replid, &b->recorded.replid);
 }

@@ -232,10 +232,16 @@ static bool syncing(struct step *s, size_t i)
 }
 
 /* A number that changes while a copy moves: the stage it is in, and how far that is. */
-static int64_t progress_of(const struct observation *o, const struct member_live *l)
+static int64_t progress_of(const struct observation *o, const struct observation *source,
+			   const struct member_live *l)
 {
 	const int64_t stage = (int64_t)1 << 56;
 
+	/* The source first saves what it is going to send: the replica has nothing to show then. */
+	if (!o->link_up && !o->loading && o->sync_done_bytes <= 0 && source != NULL &&
+	    source->save_progress >= 0) {
+		return 4 * stage + source->save_progress;
+	}
 	if (o->loading) {
 		return stage + o->loading_pct;
 	}
@@ -270,6 +276,14 @@ static void sample_source(struct step *s, struct member_live *l, const struct ob
 	}
 }
 
+static void note_progress(const struct step *s, struct member_live *l, int64_t progress)
+{
+	if (progress != l->progress_bytes) {
+		l->progress_bytes = progress;
+		l->progress_ms = s->in->now_ms;
+	}
+}
+
 void member_follow_copies(struct step *s)
 {
 	size_t source = step_index(s, s->g->source);
@@ -288,10 +302,8 @@ void member_follow_copies(struct step *s)
 			continue;
 		}
 		sample_source(s, l, o, so);
-		if (o != NULL && o->proc == PROC_RUNNING &&
-		    progress_of(o, l) != l->progress_bytes) {
-			l->progress_bytes = progress_of(o, l);
-			l->progress_ms = s->in->now_ms;
+		if (o != NULL && o->proc == PROC_RUNNING) {
+			note_progress(s, l, progress_of(o, so, l));
 		}
 		if (l->sample_watch != 0) {
 			s->live->watch_all = true;

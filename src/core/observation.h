@@ -76,6 +76,7 @@ struct observation {
 	int64_t used_memory_bytes;
 	uint32_t connected_clients;
 	int64_t sync_full; /* full resyncs served since its start */
+	int64_t save_progress; /* moves while it writes an RDB, for replicas too; -1: it writes none */
 	bool aof_enabled, aof_rewriting, aof_last_rewrite_ok;
 	bool durable; /* AOF on, complete, no rewrite running or waiting (DESIGN.md 5) */
 	int64_t disk_free_bytes, disk_used_bytes; /* file system of its directory; its directory */

@@ -17,6 +17,8 @@ struct reading {
 	bool in_keyspace;
 	bool said_sync;            /* the text has master_sync_in_progress */
 	int64_t total, read, left; /* of a copy in progress; -1: not said */
+	bool said_save, saving;    /* an RDB, to disk or to replicas */
+	int64_t save_keys, save_s; /* how far; 0: not said */
 	bool said_rewrite;
 	bool rewriting, rewrite_waits;
 };
@@ -213,6 +215,22 @@ static void see_sync_full(struct reading *r, struct span v)
 	r->o->sync_full = number_or(v, 0, INT64_MAX, r->o->sync_full);
 }
 
+static void see_saving(struct reading *r, struct span v)
+{
+	r->said_save = true;
+	r->saving = flag_of(v);
+}
+
+static void see_save_keys(struct reading *r, struct span v)
+{
+	r->save_keys = number_or(v, 0, INT64_MAX, 0);
+}
+
+static void see_save_time(struct reading *r, struct span v)
+{
+	r->save_s = number_or(v, 0, INT64_MAX, 0);
+}
+
 static void see_aof(struct reading *r, struct span v)
 {
 	r->o->aof_enabled = flag_of(v);
@@ -260,6 +278,9 @@ static const struct {
 	{ "connected_clients",          see_clients },
 	{ "used_memory",                see_memory },
 	{ "sync_full",                  see_sync_full },
+	{ "rdb_bgsave_in_progress",     see_saving },
+	{ "current_save_keys_processed", see_save_keys },     /* 7.0 */
+	{ "rdb_current_bgsave_time_sec", see_save_time },
 	{ "aof_enabled",                see_aof },
 	{ "aof_rewrite_in_progress",    see_rewriting },
 	{ "aof_rewrite_scheduled",      see_rewrite_waits },
@@ -360,6 +381,9 @@ bool info_read(const char *text, size_t len, struct observation *o, struct err *
 	}
 	if (r.said_sync) {
 		set_progress(&r);
+	}
+	if (r.said_save) {
+		seen.save_progress = !r.saving ? -1 : r.save_keys > 0 ? r.save_keys : r.save_s;
 	}
 	if (r.said_rewrite) {
 		seen.aof_rewriting = r.rewriting || r.rewrite_waits;

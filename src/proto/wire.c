@@ -79,6 +79,7 @@ static const struct field observation_rows[] = {
 	{ "used_memory",     FIELD_I64,    FIELD_AT(struct observation, used_memory_bytes), COUNT },
 	{ "clients",         FIELD_U32,    FIELD_AT(struct observation, connected_clients) },
 	{ "sync_full",       FIELD_I64,    FIELD_AT(struct observation, sync_full), COUNT },
+	{ "save_progress",   FIELD_I64,    FIELD_AT(struct observation, save_progress), OR_UNKNOWN },
 	{ "aof",             FIELD_BOOL,   FIELD_AT(struct observation, aof_enabled) },
 	{ "aof_rewriting",   FIELD_BOOL,   FIELD_AT(struct observation, aof_rewriting) },
 	{ "aof_rewrite_ok",  FIELD_BOOL,   FIELD_AT(struct observation, aof_last_rewrite_ok) },

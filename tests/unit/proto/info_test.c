@@ -47,6 +47,29 @@ static void a_master_of_7_0(void **)
 	assert_int_equal(o.upstream_port, 0);
 }
 
+static void a_save_shows_how_far_it_is(void **)
+{
+	static const struct {
+		const char *text;
+		int64_t progress;
+	} cases[] = {
+		{ "rdb_bgsave_in_progress:0\r\nrdb_current_bgsave_time_sec:-1\r\n", -1 },
+		{ "rdb_bgsave_in_progress:1\r\nrdb_current_bgsave_time_sec:4\r\n", 4 },
+		{ "current_save_keys_processed:900\r\nrdb_bgsave_in_progress:1\r\n"
+		  "rdb_current_bgsave_time_sec:4\r\n",
+		  900 },
+		/* an AOF rewrite counts its keys in the same line */
+		{ "current_save_keys_processed:900\r\nrdb_bgsave_in_progress:0\r\n", -1 },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct observation o =
+			read_ok(cases[i].text, (struct observation){ .save_progress = 77 });
+
+		assert_int_equal(o.save_progress, cases[i].progress);
+	}
+}
+
 static void a_replica_in_its_first_copy(void **)
 {
 	struct observation o = read_ok(
@@ -309,6 +332,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_master_of_7_0),
+		cmocka_unit_test(a_save_shows_how_far_it_is),
 		cmocka_unit_test(a_replica_in_its_first_copy),
 		cmocka_unit_test(a_transfer_of_unknown_length_has_no_total),
 		cmocka_unit_test(an_old_servers_copy_shows_progress),

@@ -42,6 +42,7 @@ static const struct observation full_observation = {
 	.used_memory_bytes = 16,
 	.connected_clients = 17,
 	.sync_full = 18,
+	.save_progress = 181,
 	.aof_enabled = true,
 	.aof_rewriting = true,
 	.aof_last_rewrite_ok = true,
