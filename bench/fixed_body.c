@@ -2,8 +2,8 @@
  * What the HTTP server costs on top of its library: the same fixed body over the same loop, once
  * from libmicrohttpd as bare as it gets, once from io/httpd.
  *
- *	fixed_body bare|httpd PORT [BYTES]		then: wrk -t1 -c32 -d3s
- *http://127.0.0.1:PORT/
+ *	fixed_body bare|httpd PORT [BYTES]
+ *	wrk -t1 -c32 -d3s http://127.0.0.1:PORT/
  *
  * The bare one leaves everything out that a server on a network needs (limits, checks, ownership):
  * it is the ceiling, not a rival.

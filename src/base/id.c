@@ -114,24 +114,22 @@ struct id_text id_text(struct id id)
 {
 	static const char hex[] = "0123456789abcdef";
 	struct id_text t;
-	size_t nibble = 0;
+	char *at = t.s;
 
-	for (size_t i = 0; i < ID_TEXT_BYTES - 1; i++) {
-		if (hyphen_at(i)) {
-			t.s[i] = '-';
-			continue;
+	for (size_t i = 0; i < sizeof id.b; i++) {
+		if (i == 4 || i == 6 || i == 8 || i == 10) {
+			*at++ = '-';
 		}
-		uint8_t byte = id.b[nibble / 2];
-		t.s[i] = hex[nibble % 2 == 0 ? byte >> 4 : byte & 15];
-		nibble++;
+		*at++ = hex[id.b[i] >> 4];
+		*at++ = hex[id.b[i] & 15];
 	}
-	t.s[ID_TEXT_BYTES - 1] = '\0';
+	*at = '\0';
 	return t;
 }
 
 bool id_eq(struct id a, struct id b)
 {
-	return id_cmp(a, b) == 0;
+	return memcmp(a.b, b.b, sizeof a.b) == 0;
 }
 
 int id_cmp(struct id a, struct id b)

@@ -5,14 +5,11 @@
 #include <stdarg.h>
 #include <strings.h>
 
-static void reserve(struct str *s, size_t more)
+void str_grow(struct str *s, size_t bytes)
 {
-	if (s->cap - s->len > more) {
-		return;
-	}
 	size_t cap = s->cap == 0 ? 64 : s->cap;
 
-	while (cap - s->len <= more) {
+	while (cap - s->len <= bytes) {
 		cap *= 2;
 	}
 	char *p = realloc(s->p, cap);
@@ -25,9 +22,10 @@ static void reserve(struct str *s, size_t more)
 
 void str_append_mem(struct str *s, const void *p, size_t len)
 {
-	reserve(s, len);
+	char *at = str_room(s, len);
+
 	if (len > 0) {
-		memcpy(s->p + s->len, p, len);
+		memcpy(at, p, len);
 	}
 	s->len += len;
 	s->p[s->len] = '\0';
@@ -52,8 +50,7 @@ void str_printf(struct str *s, const char *fmt, ...)
 	int n = vsnprintf(NULL, 0, fmt, ap);
 	va_end(ap);
 	assert(n >= 0);
-	reserve(s, (size_t)n);
-	vsnprintf(s->p + s->len, (size_t)n + 1, fmt, again);
+	vsnprintf(str_room(s, (size_t)n), (size_t)n + 1, fmt, again);
 	va_end(again);
 	s->len += (size_t)n;
 }

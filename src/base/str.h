@@ -21,6 +21,19 @@ void str_append(struct str *s, const char *text);
 void str_append_mem(struct str *s, const void *p, size_t len);
 void str_append_char(struct str *s, char c);
 void str_printf(struct str *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* Makes room for at least `bytes` more and the NUL, for those who know about how much comes. */
+void str_grow(struct str *s, size_t bytes);
+/*
+ * Where the next byte goes, with room for `bytes` and the NUL. Who writes there adds to s->len and
+ * puts the NUL; for writers that know beforehand how much comes.
+ */
+[[nodiscard]] static inline char *str_room(struct str *s, size_t bytes)
+{
+	if (s->cap - s->len <= bytes) {
+		str_grow(s, bytes);
+	}
+	return s->p + s->len;
+}
 void str_clear(struct str *s); /* keeps the memory */
 void str_done(struct str *s);
 const char *str_cstr(const struct str *s); /* "" when empty */

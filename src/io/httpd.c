@@ -207,7 +207,10 @@ static enum MHD_Result on_head(struct http_connection *c, const char *method, co
 	}
 	rq->method = method_parse(method);
 	c->discarded = 0;
-	c->ceiling = config->ceiling(config->arg, rq->method, rq->path);
+	c->ceiling = 0;
+	if (head.length > 0 || head.encodings > 0) {
+		c->ceiling = config->ceiling(config->arg, rq->method, rq->path);
+	}
 	return head.length > c->ceiling ? refuse_too_large(c) : MHD_YES;
 }
 

@@ -37,7 +37,7 @@ typedef void http_handler_fn(void *arg, struct http_request *rq);
 /* The client of a held request has gone: forget rq; http_reply() must not be called. */
 typedef void http_gone_fn(void *arg, struct http_request *rq);
 
-/* Ceiling of the body for this method and path; SIZE_MAX is not allowed. */
+/* Ceiling of a body that is announced, for this method and path; SIZE_MAX is not allowed. */
 typedef size_t http_ceiling_fn(void *arg, enum http_method method, const char *path);
 
 /* Writes the body of an error found before the handler: status and a text for people. */

@@ -59,7 +59,7 @@ const char *json_type_text(const json_t *j);
  *	jw_str(&w, "name", m->name);
  *	jw_end(&w);
  *
- * key NULL: an array's item or the outermost value.
+ * key NULL: an array's item or the outermost value. Keys are words of ours: they go out as they are.
  */
 enum { JW_DEPTH_MAX = 16 };
 struct jw {

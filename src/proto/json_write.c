@@ -1,6 +1,7 @@
 /*
- * JSON out: appends to a string as it goes. It is on every list and every commit, so plain
- * characters go over in runs and numbers are made without printf.
+ * JSON out: appends to a string as it goes. It is on every list and every commit, so each value
+ * asks for room once and is written straight into it, plain text goes over in one run, and numbers
+ * are made without printf.
  */
 #include "proto/json.h"
 
@@ -20,12 +21,43 @@ static char *digits(uint64_t v, char buf[static DIGITS_MAX])
 	return at;
 }
 
-static void put_uint(struct str *out, uint64_t v)
+/* Writing into room that was asked for: where the next byte goes is handed from one to the next. */
+static char *put(char *at, const void *p, size_t len)
+{
+	return (char *)memcpy(at, p, len) + len;
+}
+
+static char *put_uint(char *at, uint64_t v)
 {
 	char buf[DIGITS_MAX];
-	char *at = digits(v, buf);
+	const char *from = digits(v, buf);
 
-	str_append_mem(out, at, (size_t)(buf + DIGITS_MAX - at));
+	return put(at, from, (size_t)(buf + DIGITS_MAX - from));
+}
+
+/* Comma and key: what comes in front of every value. Then there is room for `more` bytes. */
+static char *begin(struct jw *w, const char *key, size_t more)
+{
+	bool *comma = &w->more[w->depth];
+	size_t len = key == NULL ? 0 : strlen(key);
+	char *at = str_room(w->out, len + 4 + more);
+
+	if (*comma) {
+		*at++ = ',';
+	}
+	if (key != NULL) {
+		*at++ = '"';
+		at = put(at, key, len);
+		at = put(at, "\":", 2);
+	}
+	*comma = true;
+	return at;
+}
+
+static void end(struct jw *w, char *at)
+{
+	*at = '\0';
+	w->out->len = (size_t)(at - w->out->p);
 }
 
 /* Length of the UTF-8 character at s (never 0), or 0 when these bytes are none (RFC 3629). */
@@ -49,7 +81,7 @@ static size_t utf8_len(const unsigned char *s, size_t left)
 	return too_long || surrogate || too_high ? 0 : len;
 }
 
-static void put_escape(struct str *out, unsigned char c)
+static void append_escape(struct str *out, unsigned char c)
 {
 	static const char hex[] = "0123456789abcdef";
 
@@ -74,22 +106,34 @@ static void put_escape(struct str *out, unsigned char c)
 	}
 }
 
-static bool plain_ascii(unsigned char c)
+/* What needs no second look. */
+static const bool plain[256] = {
+	[0x20 ... 0x21] = true,
+	['#' ... '['] = true,
+	[']' ... 0x7f] = true,
+};
+
+static size_t plain_run(const unsigned char *s, size_t len)
 {
-	return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
+	size_t n = 0;
+
+	while (n < len && plain[s[n]]) {
+		n++;
+	}
+	return n;
 }
 
-/* What stands between the quotes. */
-static void put_text(struct str *out, const char *text, size_t len)
+/* What stands between the quotes, from the first character on that is not plain. */
+static void append_text(struct str *out, const char *text, size_t len)
 {
 	const unsigned char *s = (const unsigned char *)text;
 	size_t run = 0; /* first byte not yet written */
 	size_t i = 0;
 
 	while (i < len) {
-		if (plain_ascii(s[i])) {
-			i++;
-			continue;
+		i += plain_run(s + i, len - i);
+		if (i == len) {
+			break;
 		}
 		size_t n = s[i] < 0x80 ? 0 : utf8_len(s + i, len - i);
 
@@ -99,7 +143,7 @@ static void put_text(struct str *out, const char *text, size_t len)
 		}
 		str_append_mem(out, s + run, i - run);
 		if (s[i] < 0x80) {
-			put_escape(out, s[i]);
+			append_escape(out, s[i]);
 		} else {
 			str_append_mem(out, "\xef\xbf\xbd", 3);
 		}
@@ -108,26 +152,12 @@ static void put_text(struct str *out, const char *text, size_t len)
 	str_append_mem(out, s + run, len - run);
 }
 
-/* Comma and key: what comes in front of every value. */
-static void before(struct jw *w, const char *key)
-{
-	bool *more = &w->more[w->depth];
-
-	if (*more) {
-		str_append_char(w->out, ',');
-	}
-	if (key != NULL) {
-		str_append_char(w->out, '"');
-		put_text(w->out, key, strlen(key));
-		str_append_mem(w->out, "\":", 2);
-	}
-	*more = true;
-}
-
 static void open_nested(struct jw *w, const char *key, char open, char close)
 {
-	before(w, key);
-	str_append_char(w->out, open);
+	char *at = begin(w, key, 1);
+
+	*at++ = open;
+	end(w, at);
 	w->depth++;
 	assert(w->depth < JW_DEPTH_MAX);
 	w->more[w->depth] = false;
@@ -146,9 +176,12 @@ void jw_array(struct jw *w, const char *key)
 
 void jw_end(struct jw *w)
 {
+	char *at = str_room(w->out, 1);
+
 	assert(w->depth > 0);
-	str_append_char(w->out, w->close[w->depth]);
+	*at++ = w->close[w->depth];
 	w->depth--;
+	end(w, at);
 }
 
 void jw_str(struct jw *w, const char *key, const char *value)
@@ -157,25 +190,34 @@ void jw_str(struct jw *w, const char *key, const char *value)
 		jw_null(w, key);
 		return;
 	}
-	before(w, key);
-	str_append_char(w->out, '"');
-	put_text(w->out, value, strlen(value));
-	str_append_char(w->out, '"');
+	size_t len = strlen(value);
+	size_t run = plain_run((const unsigned char *)value, len);
+	char *at = begin(w, key, run + 2);
+
+	*at++ = '"';
+	at = put(at, value, run);
+	if (run < len) {
+		end(w, at);
+		append_text(w->out, value + run, len - run);
+		at = str_room(w->out, 1);
+	}
+	*at++ = '"';
+	end(w, at);
 }
 
 void jw_uint(struct jw *w, const char *key, uint64_t value)
 {
-	before(w, key);
-	put_uint(w->out, value);
+	end(w, put_uint(begin(w, key, DIGITS_MAX), value));
 }
 
 void jw_int(struct jw *w, const char *key, int64_t value)
 {
-	before(w, key);
+	char *at = begin(w, key, 1 + DIGITS_MAX);
+
 	if (value < 0) {
-		str_append_char(w->out, '-');
+		*at++ = '-';
 	}
-	put_uint(w->out, value < 0 ? -(uint64_t)value : (uint64_t)value);
+	end(w, put_uint(at, value < 0 ? -(uint64_t)value : (uint64_t)value));
 }
 
 /* By hand: printf would write the locale's decimal point. */
@@ -194,42 +236,40 @@ void jw_double(struct jw *w, const char *key, double value, int decimals)
 		return;
 	}
 	uint64_t n = (uint64_t)scaled;
-	char buf[DIGITS_MAX];
-	char *at;
+	char *at = begin(w, key, 1 + 2 * DIGITS_MAX);
 
-	before(w, key);
 	if (value < 0 && n > 0) {
-		str_append_char(w->out, '-');
+		*at++ = '-';
 	}
-	put_uint(w->out, n / unit);
+	at = put_uint(at, n / unit);
 	if (decimals > 0) {
-		at = digits(n % unit + unit, buf); /* the leading 1 keeps the zeros */
-		*at = '.';
-		str_append_mem(w->out, at, (size_t)(buf + DIGITS_MAX - at));
+		char *dot = at;
+
+		at = put_uint(at, n % unit + unit); /* the leading 1 keeps the zeros */
+		*dot = '.';
 	}
+	end(w, at);
 }
 
 void jw_bool(struct jw *w, const char *key, bool value)
 {
-	before(w, key);
-	str_append(w->out, value ? "true" : "false");
+	jw_raw(w, key, value ? "true" : "false", value ? 4 : 5);
 }
 
 void jw_null(struct jw *w, const char *key)
 {
-	before(w, key);
-	str_append_mem(w->out, "null", 4);
+	jw_raw(w, key, "null", 4);
 }
 
 void jw_id(struct jw *w, const char *key, struct id value)
 {
 	struct id_text t = id_text(value);
-	char quoted[ID_TEXT_BYTES + 1];
+	char *at = begin(w, key, ID_TEXT_BYTES + 1);
 
-	quoted[0] = '"';
-	memcpy(quoted + 1, t.s, ID_TEXT_BYTES - 1);
-	quoted[ID_TEXT_BYTES] = '"';
-	jw_raw(w, key, quoted, sizeof quoted);
+	*at++ = '"';
+	at = put(at, t.s, ID_TEXT_BYTES - 1);
+	*at++ = '"';
+	end(w, at);
 }
 
 static void two_digits(char *at, int v)
@@ -264,6 +304,5 @@ void jw_time(struct jw *w, const char *key, int64_t wall_ms, enum jw_zone zone)
 
 void jw_raw(struct jw *w, const char *key, const char *json, size_t len)
 {
-	before(w, key);
-	str_append_mem(w->out, json, len);
+	end(w, put(begin(w, key, len), json, len));
 }

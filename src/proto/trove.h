@@ -116,6 +116,16 @@ struct trove_instance {
 	const char *active_status;    /* "ACTIVE" or "HEALTHY" */
 	const struct id *replica_ids; /* the ids that one create made; NULL: not shown */
 	size_t nreplica_ids;
+	struct trove_repeat *repeat; /* of the list it stands on; NULL: it stands alone */
+};
+
+/*
+ * What neighbours on a list have in common, flavor and datastore with their links, is written for
+ * the first and copied for the next. Zero at the list's beginning; of one request.
+ */
+struct trove_repeat {
+	const struct member *like; /* whose it is; NULL: nothing yet */
+	size_t at, len;            /* where it stands in the answer */
 };
 
 /*

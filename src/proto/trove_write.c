@@ -12,14 +12,21 @@ static const bool fits_url[256] = {
 	['_'] = true,	      ['~'] = true,	    [':'] = true,	  ['['] = true, [']'] = true,
 };
 
+static size_t fit_run(const char *text)
+{
+	size_t n = 0;
+
+	while (fits_url[(unsigned char)text[n]]) {
+		n++;
+	}
+	return n;
+}
+
 static void put_encoded(struct str *out, const char *text)
 {
 	while (*text != '\0') {
-		size_t run = 0;
+		size_t run = fit_run(text);
 
-		while (fits_url[(unsigned char)text[run]]) {
-			run++;
-		}
 		str_append_mem(out, text, run);
 		text += run;
 		if (*text != '\0') {
@@ -34,7 +41,9 @@ void trove_links_init(struct trove_links *l, const char *scheme, const char *hos
 	auto_str s = {};
 
 	*l = (struct trove_links){ .scheme = scheme, .host = host, .project = project };
-	str_printf(&s, "\"%s://", scheme);
+	str_append_char(&s, '"');
+	str_append(&s, scheme);
+	str_append(&s, "://");
 	put_encoded(&s, host);
 	str_append_char(&s, '/');
 	l->bookmark = arena_dup(a, s.p, s.len + 1);
@@ -46,26 +55,54 @@ void trove_links_init(struct trove_links *l, const char *scheme, const char *hos
 	l->self_len = s.len;
 }
 
-/* A link whose value begins with a prefix that is JSON already, up to its closing quote. */
-static void write_link(struct jw *w, const char *rel, const char *prefix, size_t len,
-		       const char *kind, const char *id)
+/* Links stand on every list many times over: they are put together from pieces, in one go. */
+struct piece {
+	const char *p;
+	size_t len;
+};
+#define PIECE(literal) { (literal), sizeof(literal) - 1 }
+
+static void append_pieces(struct str *out, const struct piece *pieces, size_t n)
 {
-	jw_object(w, NULL);
-	jw_raw(w, "href", prefix, len);
-	str_append(w->out, kind);
-	str_append_char(w->out, '/');
-	put_encoded(w->out, id);
-	str_append_char(w->out, '"');
-	jw_str(w, "rel", rel);
-	jw_end(w);
+	size_t len = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		len += pieces[i].len;
+	}
+	char *at = str_room(out, len);
+
+	for (size_t i = 0; i < n; i++) {
+		at = (char *)memcpy(at, pieces[i].p, pieces[i].len) + pieces[i].len;
+	}
+	*at = '\0';
+	out->len += len;
 }
 
 void trove_write_links(struct jw *w, const struct trove_links *l, const char *kind, const char *id)
 {
-	jw_array(w, "links");
-	write_link(w, "self", l->self, l->self_len, kind, id);
-	write_link(w, "bookmark", l->bookmark, l->bookmark_len, kind, id);
-	jw_end(w);
+	auto_str encoded = {};
+
+	if (id[fit_run(id)] != '\0') {
+		put_encoded(&encoded, id);
+		id = encoded.p;
+	}
+	const size_t kind_len = strlen(kind), id_len = strlen(id);
+	const struct piece pieces[] = {
+		PIECE("[{\"href\":"),
+		{ l->self, l->self_len },
+		{ kind, kind_len },
+		PIECE("/"),
+		{ id, id_len },
+		PIECE("\",\"rel\":\"self\"},{\"href\":"),
+		{ l->bookmark, l->bookmark_len },
+		{ kind, kind_len },
+		PIECE("/"),
+		{ id, id_len },
+		PIECE("\",\"rel\":\"bookmark\"}]"),
+	};
+
+	jw_raw(w, "links", "", 0);
+	append_pieces(w->out, pieces, ARRAY_LEN(pieces));
 }
 
 void trove_write_next(struct jw *w, const struct trove_links *l, const char *what, int64_t limit,
@@ -120,6 +157,52 @@ static void write_datastore(struct jw *w, const struct member *m, enum trove_dep
 static bool building(const struct member *m)
 {
 	return m->state == MEMBER_STARTING || m->state == MEMBER_SYNCING;
+}
+
+static void write_kind(struct jw *w, const struct trove_instance *i, enum trove_depth depth,
+		       const struct trove_links *l)
+{
+	const struct member *m = i->m;
+
+	jw_object(w, "flavor");
+	jw_str(w, "id", m->flavor);
+	trove_write_links(w, l, "flavors", m->flavor);
+	jw_end(w);
+	write_datastore(w, m, depth);
+	jw_str(w, "region", i->region);
+	jw_object(w, "access");
+	if (!building(m)) {
+		jw_bool(w, "is_public", false);
+	}
+	jw_end(w);
+}
+
+static bool alike(const struct member *a, const struct member *b)
+{
+	return str_eq(a->flavor, b->flavor) && str_eq(a->datastore, b->datastore) &&
+	       str_eq(a->version, b->version) && building(a) == building(b);
+}
+
+/* A third of a list is the same from item to item: it is copied from the item before. */
+static void write_common(struct jw *w, const struct trove_instance *i, enum trove_depth depth,
+			 const struct trove_links *l)
+{
+	struct trove_repeat none = {};
+	struct trove_repeat *r = i->repeat != NULL ? i->repeat : &none;
+	struct str *out = w->out;
+
+	if (r->like == NULL || !alike(r->like, i->m)) {
+		size_t at = out->len;
+
+		write_kind(w, i, depth, l);
+		*r = (struct trove_repeat){ .like = i->m, .at = at, .len = out->len - at };
+		return;
+	}
+	char *to = str_room(out, r->len); /* the answer may move here */
+
+	memcpy(to, out->p + r->at, r->len);
+	to[r->len] = '\0';
+	out->len += r->len;
 }
 
 static void write_volume(struct jw *w, const struct trove_instance *i, enum trove_depth depth)
@@ -251,17 +334,7 @@ void trove_write_instance(struct jw *w, const char *key, const struct trove_inst
 	jw_str(w, "status", str_eq(status, "ACTIVE") ? i->active_status : status);
 	jw_str(w, "operating_status", operating_status_of(i->g, m, i->o, i->silent));
 	trove_write_links(w, l, "instances", id.s);
-	jw_object(w, "flavor");
-	jw_str(w, "id", m->flavor);
-	trove_write_links(w, l, "flavors", m->flavor);
-	jw_end(w);
-	write_datastore(w, m, depth);
-	jw_str(w, "region", i->region);
-	jw_object(w, "access");
-	if (!building(m)) {
-		jw_bool(w, "is_public", false);
-	}
-	jw_end(w);
+	write_common(w, i, depth, l);
 	if (i->admin) {
 		jw_str(w, "tenant_id", i->g->project);
 	}

@@ -8,6 +8,8 @@
 
 /* ---- lists ---- */
 
+enum { ITEM_BYTES = 1000 }; /* about; an answer that is longer grows */
+
 struct page {
 	size_t limit;
 	struct id after;
@@ -47,6 +49,7 @@ static bool list(struct call *c, const char *what, enum trove_depth depth, struc
 {
 	struct str body = {};
 	struct jw w = { .out = &body };
+	struct trove_repeat repeat = {};
 	struct page page;
 	bool more, known;
 
@@ -62,11 +65,13 @@ static bool list(struct call *c, const char *what, enum trove_depth depth, struc
 			       "begin again without one.",
 			       id_text(page.after).s);
 	}
+	str_grow(&body, (n + 1) * ITEM_BYTES);
 	jw_object(&w, NULL);
 	jw_array(&w, "instances");
 	for (size_t i = 0; i < n; i++) {
 		struct trove_instance one = call_describe(c, &refs[i]);
 
+		one.repeat = &repeat;
 		trove_write_instance(&w, NULL, &one, depth, &c->links);
 	}
 	jw_end(&w);

@@ -8,7 +8,16 @@
 #include "server/goals.h"
 #include "server/memory.h"
 
-enum { RETRY_FIRST_MS = 1000, RETRY_MOST_MS = 30000 };
+enum {
+	RETRY_FIRST_MS = 1000,
+	RETRY_MOST_MS = 30000,
+	/*
+	 * Commits under way at a time. Far more than a transaction needs to be worth its fsync, and
+	 * few enough that a host of thousands that comes back neither fills memory with what waits
+	 * for the store nor keeps the API's own commits waiting behind it.
+	 */
+	COMMITS_MAX = 256,
+};
 
 /* What the reconciler knows of one group beside its entry. */
 struct reconcile_state {
@@ -30,8 +39,9 @@ struct reconcile_state {
 struct reconcile {
 	struct registry *r;
 	struct deadlines deadlines;
-	struct reconcile_state *dirty;
+	struct reconcile_state *dirty, **dirty_last; /* in the order in which they were marked */
 	bool deferred;
+	unsigned ncommits; /* under way */
 	uint64_t next_watch;
 	int64_t start_limit_ms, sync_stall_limit_ms, compare_limit_ms;
 	reconcile_news_fn *news;
@@ -98,10 +108,14 @@ static int64_t retry_delay_ms(unsigned failures)
 	return ms < RETRY_MOST_MS ? ms : RETRY_MOST_MS;
 }
 
+static void wake(struct reconcile *rc);
+
 static void committed(void *arg, enum store_outcome outcome, const struct err *e)
 {
 	struct reconcile_state *st = arg;
 
+	st->rc->ncommits--;
+	wake(st->rc);
 	if (outcome == STORE_COMMITTED) {
 		if (!st->en->gone) {
 			assert(st->next_nmembers == st->en->g->nmembers);
@@ -129,6 +143,7 @@ static void commit(struct reconcile_state *st, const struct group *next,
 {
 	struct registry *r = st->rc->r;
 
+	st->rc->ncommits++;
 	st->next_live = *live;
 	st->next_live.members = memory_alloc(next->nmembers, sizeof *live->members);
 	memcpy(st->next_live.members, live->members, next->nmembers * sizeof *live->members);
@@ -202,23 +217,40 @@ static void look(struct reconcile_state *st)
 
 /* ---- who is to be looked at ---- */
 
+static struct reconcile_state *take_dirty(struct reconcile *rc)
+{
+	struct reconcile_state *st = rc->dirty;
+
+	rc->dirty = st->next_dirty;
+	if (rc->dirty == NULL) {
+		rc->dirty_last = &rc->dirty;
+	}
+	st->dirty = false;
+	return st;
+}
+
+/* Those beyond the limit stay in the list until a commit has ended. */
 static void run(void *arg)
 {
 	struct reconcile *rc = arg;
-	struct reconcile_state *st = rc->dirty;
 
-	rc->dirty = NULL;
 	rc->deferred = false;
-	while (st != NULL) {
-		struct reconcile_state *next = st->next_dirty;
+	while (rc->dirty != NULL && rc->ncommits < COMMITS_MAX) {
+		struct reconcile_state *st = take_dirty(rc);
 
-		st->dirty = false;
 		if (st->en == NULL) {
 			free(st);
 		} else {
 			look(st);
 		}
-		st = next;
+	}
+}
+
+static void wake(struct reconcile *rc)
+{
+	if (rc->dirty != NULL && !rc->deferred) {
+		rc->deferred = true;
+		loop_defer(registry_loop(rc->r), run, rc);
 	}
 }
 
@@ -230,12 +262,10 @@ static void mark_dirty(struct reconcile_state *st)
 		return;
 	}
 	st->dirty = true;
-	st->next_dirty = rc->dirty;
-	rc->dirty = st;
-	if (!rc->deferred) {
-		rc->deferred = true;
-		loop_defer(registry_loop(rc->r), run, rc);
-	}
+	st->next_dirty = NULL;
+	*rc->dirty_last = st;
+	rc->dirty_last = &st->next_dirty;
+	wake(rc);
 }
 
 static void on_deadline(void *, struct deadline *d)
@@ -287,6 +317,7 @@ struct reconcile *reconcile_new(struct registry *r)
 	const struct settings *s = registry_settings(r);
 
 	rc->r = r;
+	rc->dirty_last = &rc->dirty;
 	/* Larger than any number of an earlier run, for which agents may still answer. */
 	rc->next_watch = (uint64_t)clock_wall_ms();
 	rc->start_limit_ms = SEC(setting_int(s, "replication.start_limit"));

@@ -72,7 +72,7 @@ static bool segment_next(const char **at, struct segment *ret)
 		++*at;
 	}
 	ret->s = *at;
-	ret->len = strcspn(*at, "/");
+	ret->len = (size_t)(strchrnul(*at, '/') - *at);
 	*at += ret->len;
 	return true;
 }
@@ -135,6 +135,11 @@ static const struct route *row_find(enum http_method method, const char *path, s
 	return NULL;
 }
 
+static const char *segment_text(const struct segment *s, struct arena *a)
+{
+	return s->len == 0 ? "" : memcpy(arena_alloc(a, s->len + 1), s->s, s->len);
+}
+
 bool route_find(enum http_method method, const char *path, struct arena *a, struct route_match *ret)
 {
 	struct words w;
@@ -143,12 +148,9 @@ bool route_find(enum http_method method, const char *path, struct arena *a, stru
 	if (r == NULL || w.tenant.len > PROJECT_MAX) {
 		return false;
 	}
-	*ret = (struct route_match){ .route = r, .tenant = "" };
-	if (w.tenant.len > 0) {
-		ret->tenant = arena_printf(a, "%.*s", (int)w.tenant.len, w.tenant.s);
-	}
+	*ret = (struct route_match){ .route = r, .tenant = segment_text(&w.tenant, a) };
 	for (size_t i = 0; i < w.nparams; i++) {
-		ret->param[i] = arena_printf(a, "%.*s", (int)w.param[i].len, w.param[i].s);
+		ret->param[i] = segment_text(&w.param[i], a);
 	}
 	return true;
 }

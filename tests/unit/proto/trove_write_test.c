@@ -57,23 +57,28 @@ static void scene_init(struct scene *s)
 	trove_links_init(&s->links, "http", "h:1", "t1", &s->arena);
 }
 
+static struct trove_instance described(struct scene *s, size_t i)
+{
+	return (struct trove_instance){
+		.g = &s->g,
+		.m = &s->members[i],
+		.o = &s->obs[i],
+		.source_o = &s->obs[0],
+		.region = "RegionOne",
+		.active_status = "ACTIVE",
+	};
+}
+
 /* The text of member i as a client would get it; free with json_decref(). */
 static json_t *written(struct scene *s, size_t i, enum trove_depth depth, bool admin)
 {
 	auto_str out = {};
 	struct jw w = { .out = &out };
-	struct trove_instance one = {
-		.g = &s->g,
-		.m = &s->members[i],
-		.o = &s->obs[i],
-		.source_o = &s->obs[0],
-		.admin = admin,
-		.region = "RegionOne",
-		.active_status = "ACTIVE",
-	};
+	struct trove_instance one = described(s, i);
 	json_t *j;
 	struct err e;
 
+	one.admin = admin;
 	trove_write_instance(&w, NULL, &one, depth, &s->links);
 	assert_ok(json_parse(out.p, out.len, &j, &e), &e);
 	return j;
@@ -193,6 +198,59 @@ static void faults(void **)
 	assert_string_equal(out.p, "{\"badRequest\":{\"code\":431,\"message\":\"long\"}}");
 }
 
+static void write_list(struct scene *s, struct trove_repeat *repeat, struct str *out)
+{
+	static const size_t order[] = { 0, 0, 1, 0, 2, 2, 1 };
+	struct jw w = { .out = out };
+
+	jw_array(&w, NULL);
+	for (size_t i = 0; i < ARRAY_LEN(order); i++) {
+		struct trove_instance one = described(s, order[i]);
+
+		one.repeat = repeat;
+		trove_write_instance(&w, NULL, &one, TROVE_DETAIL, &s->links);
+	}
+	jw_end(&w);
+}
+
+/* Each difference by which a copy from the neighbour would be wrong. */
+static void what_is_copied_is_what_would_be_written(void **)
+{
+	static const struct {
+		const char *says;
+		struct member other;
+	} cases[] = {
+		{ "the same of everything",
+		  { .flavor = "1", .datastore = "redis", .version = "7.0.15", .state = MEMBER_ACTIVE } },
+		{ "another flavor",
+		  { .flavor = "2", .datastore = "redis", .version = "7.0.15", .state = MEMBER_ACTIVE } },
+		{ "another datastore",
+		  { .flavor = "1", .datastore = "valkey", .version = "7.0.15", .state = MEMBER_ACTIVE } },
+		{ "another version",
+		  { .flavor = "1", .datastore = "redis", .version = "7.0.16", .state = MEMBER_ACTIVE } },
+		{ "one is being built",
+		  { .flavor = "1", .datastore = "redis", .version = "7.0.15", .state = MEMBER_SYNCING } },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct scene s;
+		struct trove_repeat repeat = {};
+		auto_str copied = {}, plain = {};
+
+		scene_init(&s);
+		s.members[1].flavor = cases[i].other.flavor;
+		s.members[1].datastore = cases[i].other.datastore;
+		s.members[1].version = cases[i].other.version;
+		s.members[1].state = cases[i].other.state;
+		write_list(&s, &repeat, &copied);
+		write_list(&s, NULL, &plain);
+		printf("# %s\n", cases[i].says);
+		assert_string_equal(copied.p, plain.p);
+		assert_int_equal(copied.len, plain.len);
+		arena_done(&s.arena);
+	}
+}
+
 static void version_names(void **)
 {
 	static const char *const cases[][2] = {
@@ -218,6 +276,7 @@ int main(void)
 		cmocka_unit_test(lag_is_of_one_history_only),
 		cmocka_unit_test(links_take_any_host_and_project),
 		cmocka_unit_test(faults),
+		cmocka_unit_test(what_is_copied_is_what_would_be_written),
 		cmocka_unit_test(version_names),
 	};
 

@@ -11,6 +11,7 @@ struct forgetful {
 	struct store base;
 	struct store *real;
 	enum { TELL, DO_AND_FORGET, FORGET } mode; /* of the next commit; those behind it TELL */
+	size_t now, most; /* commits under way */
 };
 
 static struct forgetful forgetful;
@@ -34,6 +35,7 @@ static void forgetful_done(void *arg, enum store_outcome outcome, uint64_t revis
 	struct err lost = {};
 
 	free(arg);
+	forgetful.now--;
 	if (c.tells) {
 		c.fn(c.arg, outcome, revision, e);
 		return;
@@ -49,6 +51,8 @@ static void forgetful_commit(struct store *, const struct store_op *ops, size_t 
 
 	assert_non_null(c);
 	*c = (struct forgetful_commit){ forgetful.mode == TELL, fn, arg };
+	forgetful.now++;
+	forgetful.most = forgetful.now > forgetful.most ? forgetful.now : forgetful.most;
 	store_commit(forgetful.real, ops, forgetful.mode == FORGET ? 0 : n, forgetful_done, c);
 	forgetful.mode = TELL;
 }

@@ -334,6 +334,65 @@ static void a_deleted_group_leaves_nothing(void **)
 	assert_int_equal(registry_event_count(en.r, EVENT_GROUP_DELETED), 1);
 }
 
+/* ---- many at once ---- */
+
+enum { CROWD = 600 };
+static struct id crowd[CROWD];
+
+static void on_recorded(void *, enum store_outcome outcome, const struct err *)
+{
+	assert_int_equal(outcome, STORE_COMMITTED);
+}
+
+static void record_crowd(struct engine *en)
+{
+	for (size_t i = 0; i < CROWD; i++) {
+		char name[16];
+
+		snprintf(name, sizeof name, "group-%zu", i);
+		engine_group_init(&eg, "dev", name, 1);
+		crowd[i] = eg.m[0].id;
+		registry_commit(en->r, NULL, &eg.g, NULL, 0, on_recorded, NULL);
+	}
+	engine_until(en, engine_is_idle);
+}
+
+static bool crowd_is_active(struct engine *en)
+{
+	size_t active = 0;
+
+	for (size_t i = 0; i < CROWD; i++) {
+		struct instance_ref ref;
+
+		assert_true(registry_find(en->r, NULL, crowd[i], &ref));
+		active += ref.m->state == MEMBER_ACTIVE;
+	}
+	return active == CROWD;
+}
+
+/* A host of hundreds comes back: all are looked after, and the store is not flooded. */
+static void a_crowd_is_committed_a_part_at_a_time(void **)
+{
+	static struct observation seen[CROWD];
+	auto_engine en = engine_new();
+
+	begin_with(&en, make_forgetful);
+	record_crowd(&en);
+	for (size_t i = 0; i < CROWD; i++) {
+		struct instance_ref ref;
+
+		assert_true(registry_find(en.r, NULL, crowd[i], &ref));
+		eg.g.id = ref.g->id;
+		seen[i] = master(&en, &run_1);
+		seen[i].instance = crowd[i];
+	}
+	forgetful.most = 0;
+	report(&en, seen, CROWD);
+	engine_until(&en, crowd_is_active);
+	assert_int_equal(registry_event_count(en.r, EVENT_INSTANCE_STARTED), CROWD);
+	assert_in_range(forgetful.most, 2, 256);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -345,6 +404,7 @@ int main(void)
 		cmocka_unit_test(a_store_that_fails_is_tried_again),
 		cmocka_unit_test(a_limit_passes_without_any_report),
 		cmocka_unit_test(a_deleted_group_leaves_nothing),
+		cmocka_unit_test(a_crowd_is_committed_a_part_at_a_time),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
