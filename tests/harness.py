@@ -41,7 +41,7 @@ def attempt(action):
     """What action() gives, or None when a server is not there (yet)."""
     try:
         return action()
-    except (redis.RedisError, OSError, AssertionError, ValueError):
+    except (redis.RedisError, OSError, http.client.HTTPException, AssertionError, ValueError):
         return None
 
 
@@ -171,13 +171,26 @@ class Dev:
         self.process = None
         return status
 
+    def program_pid(self, program):
+        """Of "tanistd" or "agent", as its lock says; it may be gone."""
+        with open(os.path.join(self.dir, program, "lock")) as f:
+            return int("".join(re.findall(r"\d+", f.read())[:1]))
+
+    def kill_program(self, program):
+        """SIGKILL of "tanistd" or "agent"; returns when dev has started it again."""
+        old = self.program_pid(program)
+        os.kill(old, signal.SIGKILL)
+        wait_until(f"{program} runs again",
+                   lambda: attempt(lambda: self.program_pid(program)) not in (None, old)
+                   and attempt(lambda: self.api.get("/instances")) is not None)
+
     def kill(self):
         """SIGKILL of dev and its two programs; the servers run on."""
         self.process.kill()
         for program in ("tanistd", "agent"):
             lock = os.path.join(self.dir, program, "lock")
             with contextlib.suppress(ProcessLookupError):
-                os.kill(int(re.search(r"\d+", open(lock).read()).group()), signal.SIGKILL)
+                os.kill(self.program_pid(program), signal.SIGKILL)
             wait_until(f"{program} is gone", lambda: is_free(lock), 10)
         self.process.wait(10)
         self.process.stdout.close()
@@ -240,9 +253,13 @@ class Dev:
         return self.api.get(f"/events?after={after}&limit=1000")["events"]
 
     def wait_status(self, name, status, limit=60):
-        return wait_until(f"{name} is {status}",
-                          lambda: (lambda i: i if i["status"] == status else None)(self.show(name)),
-                          limit, every=0.1)
+        try:
+            return wait_until(
+                f"{name} is {status}",
+                lambda: (lambda i: i if i["status"] == status else None)(self.show(name)),
+                limit, every=0.1)
+        except AssertionError as e:
+            raise AssertionError(f"{e}\n{self.show(name)}\n{self.words()}") from None
 
     # What the servers say.
 

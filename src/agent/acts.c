@@ -17,6 +17,21 @@
 #define AOF_FOLDER "appendonlydir"
 #define AOF_SINGLE "appendonly.aof"
 
+static void crash_at_act(enum instance_act act, const char *when)
+{
+	if (act != ACT_NONE) {
+		crash_point("act", instance_act_name(act), when);
+	}
+}
+
+void acts_crash_points(void)
+{
+	for (int act = 0; act < ACT_COUNT; act++) {
+		crash_at_act((enum instance_act)act, "before");
+		crash_at_act((enum instance_act)act, "after");
+	}
+}
+
 void act_fail(struct act *a, const struct err *why)
 {
 	a->failed = true;
@@ -31,7 +46,7 @@ void act_finish(struct act *a)
 	struct err why = a->why;
 	const char *name = instance_act_name(a->out.act);
 
-	crash_point("act", name, "after");
+	crash_at_act(a->out.act, "after");
 	if (failed) {
 		LOG(LOG_WARN, "act.failed", KV("instance", e->id), KV("act", name),
 		    KV("reason", why.msg));
@@ -274,6 +289,6 @@ void act_start(struct engine *e, const struct instance_out *out, act_done_fn *do
 	a->began_ms = clock_ms();
 	a->mode_before = e->run.mode;
 	e->act = a;
-	crash_point("act", instance_act_name(out->act), "before");
+	crash_at_act(out->act, "before");
 	loop_defer(e->env->loop, carry_out, a);
 }

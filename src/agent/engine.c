@@ -189,11 +189,15 @@ static bool is_repeat(struct engine *e, enum instance_act act)
 
 /*
  * An RDB carries the position, so that the source can go on with a partial resync; but after a
- * crash the AOF has more, and this may be the last copy of it (the source may be held, or lost).
+ * crash the AOF mostly has more, and this may be the last copy of it (the source may be held, or
+ * lost). For the same reason the RDB it is where the AOF has less: behind a full sync.
  */
 static bool rdb_usable(const struct engine *e)
 {
-	return e->marker.known && e->marker.clean && marker_rdb_is_newest(e->paths.data);
+	bool clean = e->marker.known && e->marker.clean;
+
+	return (clean && marker_rdb_is_newest(e->paths.data)) ||
+	       marker_rdb_holds_aof(e->paths.data);
 }
 
 static bool aof_exists(const struct engine *e)

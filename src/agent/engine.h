@@ -12,6 +12,7 @@
 #include "proto/record.h"
 
 struct engine;
+struct folders;
 
 /* What all engines of this agent share; the host's, and outlives them. */
 struct agent_env {
@@ -23,6 +24,7 @@ struct agent_env {
 	int64_t disk_reserve_bytes;
 	unsigned jobs;    /* on worker threads: the agent does not exit while there are any */
 	bool quitting;    /* nothing new is begun */
+	struct folders *folders; /* NULL: changes of files are seen at the next look only */
 	loop_fn *changed; /* an observation changed, or a job ended while quitting */
 	void *arg;
 };
@@ -38,8 +40,9 @@ void engine_free(struct engine *e);
 bool engine_is_busy(const struct engine *e);
 
 /*
- * A goal from the control plane. A higher one is made durable, then carried out; an equal one
- * confirms what is there; a lower one is refused: ERR_CONFLICT.
+ * A goal from the control plane. A higher one is made durable, then carried out, and so is one of
+ * the same numbers with other settings; an equal one confirms what is there; a lower one is
+ * refused: ERR_CONFLICT.
  */
 [[nodiscard]] bool engine_take_goal(struct engine *e, const struct goal *g, struct err *err);
 
@@ -63,3 +66,6 @@ struct id engine_id(const struct engine *e);
 const struct observation *engine_observation(const struct engine *e);
 bool engine_has_looked(const struct engine *e); /* the observation is of this agent's run */
 bool engine_streams(const struct engine *e);
+
+/* Passes the crash points of all acts: after crash_list() that prints them. */
+void acts_crash_points(void);

@@ -1,5 +1,6 @@
 /*
- * The goal of an instance: taken only when it is higher, durable before it counts.
+ * The goal of an instance: taken only when it is not lower than what was seen, durable before it
+ * counts.
  */
 #include "agent/engine_state.h"
 
@@ -80,6 +81,9 @@ static void save_goal_done(void *arg)
 	} else {
 		LOG(LOG_ERROR, "goal.unsaved", KV("instance", e->id), KV("reason", s->why.msg));
 		str_copy(e->obs.error, sizeof e->obs.error, s->why.msg);
+		if (e->obs.proc == PROC_NONE) {
+			e->obs.proc = PROC_FAILED; /* its server cannot be started without a goal */
+		}
 		if (!newer) {
 			e->incoming = s->text;
 			s->text = (struct str){};
@@ -127,6 +131,25 @@ static int compare_newest(const struct engine *e, const struct goal *g)
 	return goal_cmp(g->epoch, g->revision, e->newest_epoch, e->newest_revision);
 }
 
+/*
+ * The operator's settings are in no record, so with others the goal of an unchanged record differs
+ * at the same numbers. Its sender is the one control plane there is: what it says now counts.
+ */
+static bool says_the_same(const struct engine *e, const struct goal *g)
+{
+	auto_str theirs = {};
+	auto_str ours = {};
+
+	if (!e->has_goal && e->incoming.len == 0) {
+		return true; /* the first one, on its way to the disk */
+	}
+	wire_write_goal(g, &theirs);
+	if (e->incoming.len == 0) {
+		wire_write_goal(&e->goal, &ours);
+	}
+	return str_eq(str_cstr(&theirs), str_cstr(e->incoming.len == 0 ? &ours : &e->incoming));
+}
+
 bool engine_take_goal(struct engine *e, const struct goal *g, struct err *err)
 {
 	int order = compare_newest(e, g);
@@ -138,7 +161,7 @@ bool engine_take_goal(struct engine *e, const struct goal *g, struct err *err)
 			       (unsigned long long)e->newest_epoch,
 			       (unsigned long long)e->newest_revision);
 	}
-	if (order == 0) {
+	if (order == 0 && says_the_same(e, g)) {
 		if (e->has_goal && !e->confirmed) {
 			e->confirmed = true;
 			e->moved_ms = clock_ms();

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "io/file.h"
+#include "io/folder.h"
 
 enum {
 	FIRST_LOOK_MS = 1000, /* reports begin then at the latest */
@@ -325,6 +326,7 @@ bool host_new(struct loop *l, const char *dir, const struct settings *s,
 		return false;
 	}
 	h->timer = timer_new(l, on_timer, h);
+	h->env.folders = folders_new(l);
 	host_rescan(h);
 	*ret = h;
 	return true;
@@ -339,6 +341,7 @@ void host_free(struct agent_host *h)
 		engine_free(h->slots[i].engine);
 	}
 	free(h->slots);
+	folders_free(h->env.folders);
 	binaries_free(h->scan);
 	timer_free(h->timer);
 	(void)rmdir(h->env.socket_dir); /* when no server is left in it */

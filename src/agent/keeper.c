@@ -8,10 +8,13 @@
  */
 #include "agent/engine_state.h"
 
+#include <unistd.h>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "io/file.h"
+#include "io/folder.h"
 
 enum {
 	POSITION_PERIOD_MS = 5000,   /* while keys change */
@@ -28,6 +31,17 @@ struct keeping {
 	struct err why;
 };
 
+/*
+ * Its disk may be full for us too. A marker that says too much is worse than none: without one the
+ * source is compared.
+ */
+static void drop_if_wrong(const struct keeping *k)
+{
+	if (!k->ok && !k->next.durable) {
+		(void)unlink(k->path);
+	}
+}
+
 static void keep_work(void *arg)
 {
 	struct keeping *k = arg;
@@ -36,6 +50,24 @@ static void keep_work(void *arg)
 	k->glance = marker_glance(k->data);
 	k->ok = marker_look(k->data, &k->next.files, &k->why) &&
 		marker_save(k->path, &k->next, &k->why);
+	drop_if_wrong(k);
+}
+
+static void on_new_manifest(void *arg)
+{
+	engine_wake(arg);
+}
+
+/*
+ * A rewrite of the AOF gives it another manifest, and a death before the marker knows it is a
+ * needless question: so the marker is renewed within milliseconds, not at the next look.
+ */
+static void watch_manifest(struct engine *e)
+{
+	auto_str folder = {};
+
+	str_printf(&folder, "%s/appendonlydir", e->paths.data);
+	folders_watch(e->env->folders, folder.p, "appendonly.aof.manifest", on_new_manifest, e);
 }
 
 static void keep_done(void *arg)
@@ -49,10 +81,12 @@ static void keep_done(void *arg)
 		marker_done(&e->marker);
 		e->marker = k->next;
 		e->glance = k->glance;
+		watch_manifest(e);
 	} else {
-		/* What is on disk stays true of the files it was made of: at worst a needless
-		 * question. */
+		/* What is on disk, if it was left there, stays true of the files it was made of: at
+		 * worst a needless question. */
 		LOG(LOG_WARN, "marker.failed", KV("instance", e->id), KV("reason", k->why.msg));
+		e->marker.durable = e->marker.durable && k->next.durable;
 		marker_done(&k->next);
 	}
 	free(k);
@@ -70,8 +104,9 @@ static bool files_hold_all(const struct engine *e)
 	const struct observation *o = &e->obs;
 
 	return o->durable ||
-	       (e->marker.durable && o->aof_enabled && o->role == SERVER_ROLE_MASTER &&
-		e->marker.role == SERVER_ROLE_MASTER && replid_eq(&e->marker.run_id, &o->run_id));
+	       (e->marker.durable && o->aof_enabled && !o->aof_write_failed &&
+		o->role == SERVER_ROLE_MASTER && e->marker.role == SERVER_ROLE_MASTER &&
+		replid_eq(&e->marker.run_id, &o->run_id));
 }
 
 enum keep_as { KEEP_RUNNING, KEEP_CLEAN };
@@ -102,6 +137,12 @@ static void keep(struct engine *e, enum keep_as as)
 	engine_job(e, keep_work, keep_done, k);
 }
 
+/* A source's files have begun to lack what it acknowledges: its AOF is off, or its disk is full. */
+static bool lost_durability(const struct engine *e)
+{
+	return e->obs.role == SERVER_ROLE_MASTER && e->marker.durable && !files_hold_all(e);
+}
+
 static bool run_is_new(const struct engine *e)
 {
 	const struct marker *m = &e->marker;
@@ -109,7 +150,7 @@ static bool run_is_new(const struct engine *e)
 
 	return !m->known || !m->trusted || m->pending || m->clean || m->role != o->role ||
 	       !replid_eq(&m->run_id, &o->run_id) || !str_eq(m->boot, boot_id()) ||
-	       (o->durable && !m->durable);
+	       (o->durable && !m->durable) || lost_durability(e);
 }
 
 static bool position_is_due(struct engine *e, int64_t now)
@@ -133,6 +174,18 @@ static bool position_is_due(struct engine *e, int64_t now)
 	return age_ms > (idle ? KEEPALIVE_PERIOD_MS : POSITION_PERIOD_MS);
 }
 
+/*
+ * A master that nobody has confirmed, started by hand say: its files are no more to be trusted
+ * than those of a run that waits guarded. As a replica's own role it is worth knowing.
+ */
+static bool is_unconfirmed_source(const struct engine *e)
+{
+	const struct goal *g = &e->goal;
+
+	return e->obs.role == SERVER_ROLE_MASTER && g->role == GOAL_SOURCE && !g->start_at_once &&
+	       !(replid_known(&g->confirmed_run) && replid_eq(&g->confirmed_run, &e->obs.run_id));
+}
+
 void keeper_observed(struct engine *e)
 {
 	const struct observation *o = &e->obs;
@@ -142,7 +195,8 @@ void keeper_observed(struct engine *e)
 			e->verdict = MARKER_UNKNOWN; /* the marker is of another run */
 		}
 	}
-	if (o->loading || o->guarded || o->role == SERVER_ROLE_UNKNOWN || e->marking) {
+	if (o->loading || o->guarded || o->role == SERVER_ROLE_UNKNOWN || e->marking ||
+	    is_unconfirmed_source(e)) {
 		return;
 	}
 	if (o->role == SERVER_ROLE_REPLICA && (!o->link_up || o->sync_in_progress || e->stream)) {

@@ -12,6 +12,7 @@
 #include "base/str.h"
 #include "core/versions.h"
 #include "io/file.h"
+#include "io/folder.h"
 #include "proto/conf.h"
 #include "proto/info.h"
 
@@ -73,8 +74,8 @@ static void count_failure(struct engine *e, bool told)
 {
 	const struct run *r = &e->run;
 
-	if (told) {
-		return;
+	if (told || (r->adopted && !r->ready)) {
+		return; /* one that was dying when we found it: no start of ours has failed */
 	}
 	if (!r->ready) {
 		e->failures++;
@@ -215,6 +216,7 @@ void engine_free(struct engine *e)
 	if (e == NULL) {
 		return;
 	}
+	folders_forget(e->env->folders, e);
 	redis_free(e->redis);
 	process_free(e->run.process);
 	timer_free(e->timer);

@@ -6,9 +6,11 @@
 #include <limits.h>
 #include <unistd.h>
 
+#include "agent/engine.h"
 #include "agent/host.h"
 #include "agent/link.h"
 #include "agent/options.h"
+#include "base/crash.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "io/file.h"
@@ -134,6 +136,16 @@ static bool start(const struct options *o, struct err *e)
 	return ok;
 }
 
+static int print_crash_points(void)
+{
+	if (!crash_list()) {
+		fputs("tanist-agent: built without -Dcrash_points=true\n", stderr);
+		return 2;
+	}
+	acts_crash_points();
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct options o;
@@ -147,6 +159,9 @@ int main(int argc, char **argv)
 	if (o.help || o.version) {
 		fputs(o.help ? options_help : "tanist-agent " TANIST_VERSION "\n", stdout);
 		return 0;
+	}
+	if (o.crash_points) {
+		return print_crash_points();
 	}
 	if (!start(&o, &e)) {
 		LOG(LOG_ERROR, "agent.failed", KV("reason", e.msg));

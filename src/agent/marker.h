@@ -70,6 +70,13 @@ void marker_files_done(struct marker_files *f);
  */
 bool marker_rdb_is_newest(const char *data_dir);
 
+/*
+ * Is there an RDB that was begun after the last write to any file of the AOF? It holds all that
+ * the AOF has, whatever ended the server: so it is behind a full sync, until the rewrite that
+ * follows has given the AOF the new data. False where the file system tells no time of birth.
+ */
+bool marker_rdb_holds_aof(const char *data_dir);
+
 /* A cheap number that changes when marker_look() would see other names or a new manifest. */
 uint64_t marker_glance(const char *data_dir);
 

@@ -172,7 +172,11 @@ static bool is_rdb(const char *data_dir)
 	return ok;
 }
 
-bool marker_rdb_is_newest(const char *data_dir)
+/*
+ * Every file of the AOF was last written to at this time of the RDB's or before. Without any AOF
+ * marker_look() gives the RDB itself, which is all that there is.
+ */
+static bool rdb_is_behind(const char *data_dir, int64_t (*time_of)(const struct marker_file *rdb))
 {
 	struct marker_files aof = {};
 	struct marker_file rdb;
@@ -184,10 +188,37 @@ bool marker_rdb_is_newest(const char *data_dir)
 	bool newest = !aof.over;
 
 	for (size_t i = 0; i < aof.nfiles; i++) {
-		newest = newest && rdb.mtime_ns >= aof.files[i].mtime_ns;
+		bool itself = str_eq(aof.files[i].name, RDB_FILE);
+
+		newest = newest && (itself || time_of(&rdb) >= aof.files[i].mtime_ns);
 	}
 	marker_files_done(&aof);
 	return newest;
+}
+
+static int64_t written_at(const struct marker_file *rdb)
+{
+	return rdb->mtime_ns;
+}
+
+/*
+ * A server's own file is born before it is written; a copy that kept its times is not. Less 1:
+ * these times come in ticks of some milliseconds, and in the same one the AOF may have been the
+ * later.
+ */
+static int64_t begun_at(const struct marker_file *rdb)
+{
+	return rdb->born_ns <= rdb->mtime_ns ? rdb->born_ns - 1 : -1;
+}
+
+bool marker_rdb_is_newest(const char *data_dir)
+{
+	return rdb_is_behind(data_dir, written_at);
+}
+
+bool marker_rdb_holds_aof(const char *data_dir)
+{
+	return rdb_is_behind(data_dir, begun_at);
 }
 
 uint64_t marker_glance(const char *data_dir)

@@ -48,7 +48,7 @@ static bool take_value(const char *name, const char *value, struct options *o, s
 
 static bool check(const struct options *o, struct err *e)
 {
-	if (o->help || o->version) {
+	if (o->help || o->version || o->crash_points) {
 		return true;
 	}
 	if (o->dir == NULL || o->server == NULL || o->token_file == NULL) {
@@ -73,6 +73,8 @@ bool options_read(int argc, char **argv, struct options *ret, struct err *e)
 			o.help = true;
 		} else if (str_eq(argv[i], "--version")) {
 			o.version = true;
+		} else if (str_eq(argv[i], "--crash-points")) {
+			o.crash_points = true;
 		} else if (!str_starts(argv[i], "--")) {
 			return err_set(e, ERR_INVALID, "'%s' is not expected; see --help", argv[i]);
 		} else if (i + 1 == argc) {

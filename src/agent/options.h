@@ -14,6 +14,7 @@ struct options {
 	size_t nsets;
 	int ready_fd; /* -1: nobody waits */
 	bool help, version;
+	bool crash_points; /* tests: print the names, see base/crash.h */
 };
 
 extern const char options_help[];

@@ -3,33 +3,95 @@
 #ifdef TANIST_CRASH_POINTS
 
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/str.h"
 
-void crash_point(const char *prefix, const char *what, const char *suffix)
+enum { NAME_BYTES = 120 };
+
+static bool listing;
+
+bool crash_list(void)
+{
+	listing = true;
+	return true;
+}
+
+static void trace(const char *name)
+{
+	const char *path = getenv("TANIST_CRASH_TRACE");
+	int fd = path == NULL ? -1 : open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+
+	if (fd >= 0) {
+		dprintf(fd, "%s\n", name);
+		close(fd);
+	}
+}
+
+/* A byte for each pass, in a file: a program that was started again goes on counting. */
+static uint64_t count_pass(const char *flag)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof path, "%s.passes", flag);
+	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	off_t passes = fd >= 0 && write(fd, ".", 1) == 1 ? lseek(fd, 0, SEEK_CUR) : 0;
+
+	if (fd >= 0) {
+		close(fd);
+	}
+	return (uint64_t)passes;
+}
+
+/* The point we are to stop at, and this is the pass that is meant. */
+static bool is_wanted(const char *name, const char *flag)
 {
 	const char *wanted = getenv("TANIST_CRASH");
-	const char *flag = getenv("TANIST_CRASH_FLAG");
-	char name[120];
+	size_t len = strlen(name);
+	uint64_t pass = 1;
 
-	if (wanted == NULL || flag == NULL) {
+	if (wanted == NULL || strncmp(wanted, name, len) != 0) {
+		return false;
+	}
+	if (wanted[len] != '\0' && (wanted[len] != '#' || !str_to_u64(wanted + len + 1, &pass))) {
+		return false;
+	}
+	return count_pass(flag) == pass;
+}
+
+void crash_point(const char *prefix, const char *what, const char *suffix)
+{
+	const char *flag = getenv("TANIST_CRASH_FLAG");
+	const char *signal_name = getenv("TANIST_CRASH_SIGNAL");
+	char name[NAME_BYTES];
+
+	snprintf(name, sizeof name, "%s.%s.%s", prefix, what, suffix);
+	if (listing) {
+		puts(name);
 		return;
 	}
-	snprintf(name, sizeof name, "%s.%s.%s", prefix, what, suffix);
-	if (!str_eq(wanted, name)) {
+	trace(name);
+	if (flag == NULL || !is_wanted(name, flag)) {
 		return;
 	}
 	int fd = open(flag, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0) {
 		return; /* it has crashed there once: this is the run after it */
 	}
-	close(fd);
 	LOG(LOG_WARN, "crash.reached", KV("point", name));
-	kill(getpid(), SIGKILL);
+	dprintf(fd, "%d\n", getpid());
+	close(fd);
+	kill(getpid(), signal_name != NULL && str_eq(signal_name, "STOP") ? SIGSTOP : SIGKILL);
 }
 
 #else
-typedef int crash_points_are_off; /* an empty file is no C file */
+
+bool crash_list(void)
+{
+	return false;
+}
+
 #endif

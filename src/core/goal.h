@@ -4,7 +4,8 @@
  * durably and refuses a lower one.
  *
  * Goals of one instance are ordered by (installation, epoch, revision). A goal of another
- * installation is refused whole.
+ * installation is refused whole. At the same numbers only what comes from the settings can differ:
+ * the newest one counts.
  */
 #pragma once
 

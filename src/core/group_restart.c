@@ -163,6 +163,18 @@ static bool held(struct step *s, size_t i)
 	return false;
 }
 
+/*
+ * What the source says of its stream with this epoch's goal carried out outweighs what was noted:
+ * a guarded server that was promoted by hand had another id while it was seen as a master.
+ */
+static bool is_noted(const struct step *s, const struct history_entry *last,
+		     const struct observation *o)
+{
+	bool in_its_role = o->goal_applied && o->goal_epoch == s->g->epoch;
+
+	return replid_known(&last->replid) && (replid_eq(&last->replid, &o->replid) || !in_its_role);
+}
+
 /* The committed source is a master: the id of its stream is known. False: it was, or is not yet. */
 static bool fill_history(struct step *s, const struct observation *o)
 {
@@ -174,7 +186,7 @@ static bool fill_history(struct step *s, const struct observation *o)
 	}
 	struct history_entry *last = &g->history[g->nhistory - 1];
 
-	if (replid_known(&last->replid)) {
+	if (is_noted(s, last, o)) {
 		return false;
 	}
 	last->replid = o->replid;

@@ -78,6 +78,7 @@ struct observation {
 	int64_t sync_full; /* full resyncs served since its start */
 	int64_t save_progress; /* moves while it writes an RDB, for replicas too; -1: it writes none */
 	bool aof_enabled, aof_rewriting, aof_last_rewrite_ok;
+	bool aof_write_failed; /* what was acknowledged lately may be in memory only; not sent on */
 	bool durable; /* AOF on, complete, no rewrite running or waiting (DESIGN.md 5) */
 	int64_t disk_free_bytes, disk_used_bytes; /* file system of its directory; its directory */
 };

@@ -87,3 +87,6 @@ bool store_leads(const struct store *s);
  * callbacks; before loop_free(). NULL is fine.
  */
 void store_free(struct store *s);
+
+/* Passes the crash points of a commit: after crash_list() that prints them. */
+void store_crash_points(void);

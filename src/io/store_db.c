@@ -406,6 +406,17 @@ static bool exec(struct store_db *db, const char *sql)
 	return sqlite3_exec(db->sql, sql, NULL, NULL, NULL) == SQLITE_OK;
 }
 
+static void crash_at_commit(const char *when)
+{
+	crash_point("store", "commit", when);
+}
+
+void store_crash_points(void)
+{
+	crash_at_commit("before");
+	crash_at_commit("after");
+}
+
 static bool end_transaction(struct store_db *db, uint64_t revision)
 {
 	sqlite3_stmt *st = db->statements[SET_REVISION];
@@ -417,11 +428,11 @@ static bool end_transaction(struct store_db *db, uint64_t revision)
 	if (!step(st)) {
 		return false;
 	}
-	crash_point("store", "commit", "before");
+	crash_at_commit("before");
 	if (!exec(db, "COMMIT")) {
 		return false;
 	}
-	crash_point("store", "commit", "after");
+	crash_at_commit("after");
 	db->transactions++;
 	db->revision = revision;
 	return true;

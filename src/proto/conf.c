@@ -381,11 +381,15 @@ static void put_users(const struct input *in, struct arena *a, struct str *out)
 }
 
 /*
- * A closed port: the server is read-only, its replicas get NOMASTERLINK and keep their keys.
+ * A closed port: the server is read-only, its replicas get NOMASTERLINK and keep their keys. It
+ * stands in the file of a source that has replicas even while that source is a master: whoever
+ * starts it from this file has not compared it with them.
  */
 static void put_role(const struct input *in, struct str *out)
 {
-	if (in->mode.guarded || in->g->role == GOAL_GUARDED) {
+	bool compared_first = in->g->role == GOAL_SOURCE && !in->g->start_at_once;
+
+	if (in->mode.guarded || in->g->role == GOAL_GUARDED || compared_first) {
 		str_append(out, "slaveof 127.0.0.1 0\n");
 	} else if (in->g->role == GOAL_REPLICA) {
 		str_append(out, "slaveof ");

@@ -21,7 +21,8 @@ struct conf_paths {
 
 /*
  * The file. Contains secrets: write it with mode 0600. It is what a restart in this mode needs:
- * a replica that restarts comes back as a read-only replica of its upstream.
+ * a replica that restarts comes back as a read-only replica of its upstream, and a source that has
+ * replicas comes back guarded, also when somebody starts it by hand.
  */
 void conf_write(const struct goal *g, struct start_mode mode, const struct conf_paths *p,
 		struct str *out);

@@ -253,6 +253,11 @@ static void see_rewrite_status(struct reading *r, struct span v)
 	r->o->aof_last_rewrite_ok = span_is(v, "ok");
 }
 
+static void see_write_status(struct reading *r, struct span v)
+{
+	r->o->aof_write_failed = !span_is(v, "ok");
+}
+
 /* clang-format off */
 static const struct {
 	const char *name;
@@ -285,6 +290,7 @@ static const struct {
 	{ "aof_rewrite_in_progress",    see_rewriting },
 	{ "aof_rewrite_scheduled",      see_rewrite_waits },
 	{ "aof_last_bgrewrite_status",  see_rewrite_status },
+	{ "aof_last_write_status",      see_write_status },
 };
 /* clang-format on */
 
@@ -395,6 +401,6 @@ bool info_read(const char *text, size_t len, struct observation *o, struct err *
 
 void info_set_durable(struct observation *o)
 {
-	o->durable = o->aof_enabled && !o->aof_rewriting && o->aof_last_rewrite_ok && !o->loading &&
-		     !o->sync_in_progress;
+	o->durable = o->aof_enabled && !o->aof_rewriting && o->aof_last_rewrite_ok &&
+		     !o->aof_write_failed && !o->loading && !o->sync_in_progress;
 }

@@ -18,19 +18,41 @@ struct commit {
 };
 
 /* Where a test kills us: right behind the commit that entered a phase or state. */
+static void crash_in_phase(enum op_phase p)
+{
+	if (p != PHASE_NONE) {
+		crash_point("phase", op_phase_name(p), "entered");
+	}
+}
+
+static void crash_in_state(enum member_state s)
+{
+	crash_point("member", member_state_name(s), "entered");
+}
+
+void registry_crash_points(void)
+{
+	for (int p = 0; p < PHASE_COUNT; p++) {
+		crash_in_phase((enum op_phase)p);
+	}
+	for (int s = 0; s < MEMBER_STATE_COUNT; s++) {
+		crash_in_state((enum member_state)s);
+	}
+}
+
 static void crash_points(const struct group *before, const struct group *now)
 {
 	enum op_phase was = before == NULL ? PHASE_NONE : before->op.phase;
 
-	if (now->op.phase != was && now->op.phase != PHASE_NONE) {
-		crash_point("phase", op_phase_name(now->op.phase), "entered");
+	if (now->op.phase != was) {
+		crash_in_phase(now->op.phase);
 	}
 	for (size_t i = 0; i < now->nmembers; i++) {
 		const struct member *m = &now->members[i];
 		size_t old = before == NULL ? SIZE_MAX : index_member(before, m->id);
 
 		if (old == SIZE_MAX || before->members[old].state != m->state) {
-			crash_point("member", member_state_name(m->state), "entered");
+			crash_in_state(m->state);
 		}
 	}
 }

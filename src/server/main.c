@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/crash.h"
 #include "base/log.h"
 #include "io/file.h"
 #include "server/auth.h"
@@ -63,6 +64,17 @@ static bool options_done(int status)
 	exit(status);
 }
 
+static int print_crash_points(void)
+{
+	if (!crash_list()) {
+		fputs("tanistd: built without -Dcrash_points=true\n", stderr);
+		return 2;
+	}
+	registry_crash_points();
+	store_crash_points();
+	return 0;
+}
+
 static bool read_option(struct program *p, int opt, struct err *e)
 {
 	struct options *o = &p->options;
@@ -94,6 +106,8 @@ static bool read_option(struct program *p, int opt, struct err *e)
 	case 'p':
 		settings_print(stdout);
 		return options_done(0);
+	case 'x':
+		return options_done(print_crash_points());
 	case 'v':
 		puts("tanistd " TANIST_VERSION);
 		return options_done(0);
@@ -114,6 +128,7 @@ static bool read_options(struct program *p, int argc, char **argv, struct err *e
 		{ "set", required_argument, NULL, 's' },
 		{ "ready-fd", required_argument, NULL, 'r' },
 		{ "settings", no_argument, NULL, 'p' },
+		{ "crash-points", no_argument, NULL, 'x' }, /* for tests: see base/crash.h */
 		{ "version", no_argument, NULL, 'v' },
 		{ "help", no_argument, NULL, 'h' },
 		{},

@@ -155,6 +155,9 @@ uint64_t registry_write_count(const struct registry *r, enum store_outcome outco
 /* Events of no group (host.joined, ...). Committed; nobody waits. */
 void registry_event(struct registry *r, const struct group_event *event);
 
+/* Passes all crash points of phases and states: after crash_list() that prints them. */
+void registry_crash_points(void);
+
 /*
  * Events with a number above `after`, oldest first, at most max; of one project, or all (NULL).
  * Each is the JSON of its record (proto/record.h), borrowed until the loop's next turn. They are

@@ -68,6 +68,7 @@ struct host_entry {
 	bool putting;             /* its record is on the way */
 	int64_t retry_ms;         /* the store failed: not before */
 	struct id session_before; /* a late report of it is no new session */
+	uint64_t seq_before;      /* its last number */
 	bool want_full;           /* no full report of this session yet */
 	bool silent;
 	bool refused_logged;   /* once is enough */

@@ -150,14 +150,24 @@ static void tell_orphan(struct registry *r, const struct host_entry *h, const st
 
 enum report_age { REPORT_NEXT, REPORT_OLD };
 
+/*
+ * An agent has one report under way at a time, so one may come after its end. A second one shows
+ * that it lives: then it is the other session that was late, and was taken for the newer one.
+ */
+static bool is_late(const struct host_entry *h, const struct wire_report *rep)
+{
+	return id_eq(rep->session, h->session_before) && rep->seq <= h->seq_before + 1;
+}
+
 static enum report_age follow_session(struct registry *r, struct host_entry *h,
 				      const struct wire_report *rep)
 {
 	if (!id_eq(rep->session, h->pub.session)) {
-		if (id_eq(rep->session, h->session_before)) {
-			return REPORT_OLD; /* it was long on its way: the agent has started anew */
+		if (is_late(h, rep)) {
+			return REPORT_OLD; /* the agent has started anew since */
 		}
 		h->session_before = h->pub.session;
+		h->seq_before = h->pub.seq;
 		h->pub.session = rep->session;
 		h->pub.seq = 0;
 		h->want_full = true;

@@ -151,6 +151,22 @@ static void a_goal_is_durable_before_it_counts(void **state)
 	loop_run(f->loop);
 }
 
+/* The operator's settings are in no record: others come at the same numbers. */
+static void other_settings_come_at_the_same_numbers(void **state)
+{
+	struct fixture *f = *state;
+	struct goal g = goal(f, 1, 5);
+	struct err e;
+
+	assert_ok(engine_take_goal(f->engine, &g, &e), &e);
+	loop_run(f->loop);
+	g.settings.maxmemory_bytes = MIB(64);
+	assert_ok(engine_take_goal(f->engine, &g, &e), &e);
+	loop_run(f->loop);
+	assert_int_equal(engine_goal(f->engine)->settings.maxmemory_bytes, MIB(64));
+	assert_int_equal(engine_goal(f->engine)->revision, 5);
+}
+
 static void news_is_told_at_once_and_what_moves_by_itself_is_not(void **)
 {
 	struct observation was = { .proc = PROC_RUNNING, .offset = 1, .sync_total_bytes = -1 };
@@ -182,6 +198,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(goals_only_rise, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_goal_is_durable_before_it_counts, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(other_settings_come_at_the_same_numbers, setup,
 						teardown),
 		cmocka_unit_test(news_is_told_at_once_and_what_moves_by_itself_is_not),
 	};

@@ -339,6 +339,27 @@ static void an_rdb_older_than_the_aof_is_not_booted_from(void **)
 	assert_false(marker_rdb_is_newest(data));
 }
 
+/* Behind a full sync the manifest still names files from before it: the RDB is what there is. */
+static void an_rdb_begun_after_the_last_write_to_the_aof_holds_it(void **)
+{
+	make_files();
+	set_time(BASE, 1000);
+	set_time(INCR, 2000);
+	put("dump.rdb", "REDIS0010");
+	assert_true(marker_rdb_holds_aof(data));
+	/* Written to since: the AOF has more, though the RDB was finished later. */
+	set_time(INCR, time(NULL) + 10);
+	set_time("dump.rdb", time(NULL) + 20);
+	assert_false(marker_rdb_holds_aof(data));
+	/* A copy that was given its old times: when it was begun is not known. */
+	set_time(INCR, 2000);
+	set_time("dump.rdb", 3000);
+	assert_false(marker_rdb_holds_aof(data));
+	assert_int_equal(unlink(at(BASE)) | unlink(at(INCR)), 0);
+	assert_int_equal(unlink(at("appendonlydir/appendonly.aof.manifest")), 0);
+	assert_true(marker_rdb_holds_aof(data)); /* nothing else is there */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -351,6 +372,8 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(an_rdb_older_than_the_aof_is_not_booted_from, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(
+			an_rdb_begun_after_the_last_write_to_the_aof_holds_it, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_saved_is_loaded, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			a_damaged_marker_is_an_error_and_a_missing_one_is_not, setup, teardown),

@@ -750,6 +750,31 @@ static void a_replica_that_is_deleted_no_longer_holds_the_source(void **)
 	assert_int_equal(w.g.op.phase, PHASE_RESTART_CONFIRM);
 }
 
+/* Promoted by hand while it was held, it had an id of its own until its agent guarded it again. */
+static void a_stream_noted_too_soon_is_put_right(void **)
+{
+	struct world w;
+
+	with_replicas(&w);
+	restarted(&w, RUN_2, MARKER_NEW, 0);
+	expect_events(&w, "source.comparing source.held instance.failed ");
+	snprintf(w.members[SOURCE].accepted_run.s, sizeof w.members[SOURCE].accepted_run.s, RUN_2);
+	hear(&w, SOURCE, master(RUN_2, HIST_3, 0, 0))->goal_epoch = 1;
+	expect_events(&w, "source.confirmed epoch.started ");
+	assert_string_equal(w.history[1].replid.s, HIST_3);
+
+	struct observation *o = hear(&w, SOURCE, master(RUN_2, HIST_2, 0, 0));
+
+	o->goal_applied = false;
+	expect_events(&w, "");
+	o->goal_applied = true;
+	assert_int_equal(o->goal_epoch, w.g.epoch);
+	step_once(&w);
+	assert_string_equal(w.trace, "epoch.started ");
+	assert_string_equal(w.history[1].replid.s, HIST_2);
+	assert_int_equal(w.g.nhistory, 2);
+}
+
 static void a_store_older_than_its_hosts_stops_everything(void **)
 {
 	struct world w;
@@ -1099,6 +1124,7 @@ int main(void)
 		cmocka_unit_test(a_source_without_its_data_is_held),
 		cmocka_unit_test(a_doubt_that_news_removes_is_over),
 		cmocka_unit_test(figures_from_before_the_restart_do_not_count),
+		cmocka_unit_test(a_stream_noted_too_soon_is_put_right),
 		cmocka_unit_test(loading_is_not_limited_by_time),
 		cmocka_unit_test(the_limit_for_answers_begins_after_loading),
 		cmocka_unit_test(a_restart_that_raced_with_a_new_replica_is_compared),

@@ -178,6 +178,7 @@ static struct goal a_goal(enum goal_role role)
 	return (struct goal){
 		.run = GOAL_RUN,
 		.role = role,
+		.start_at_once = role == GOAL_SOURCE,
 		.upstream_host = role == GOAL_REPLICA ? "127.88.0.0" : "",
 		.upstream_port = role == GOAL_REPLICA ? 1 : 0,
 		.name = "a \"name\"\nrequirepass evil",

@@ -86,6 +86,19 @@ static void a_source_is_its_own_master(void **)
 	};
 	struct goal g = a_goal();
 
+	g.start_at_once = true;
+	check(&g, (struct start_mode){}, s, ARRAY_LEN(s));
+}
+
+static void the_file_of_a_source_with_replicas_is_safe_to_start_by_hand(void **)
+{
+	static const struct sentence s[] = {
+		{ "nobody copies from it uncompared", "slaveof 127.0.0.1 0", true },
+		{ "it persists", "appendonly yes", true },
+	};
+	struct goal g = a_goal();
+
+	g.start_at_once = false;
 	check(&g, (struct start_mode){}, s, ARRAY_LEN(s));
 }
 
@@ -284,6 +297,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_source_is_its_own_master),
+		cmocka_unit_test(the_file_of_a_source_with_replicas_is_safe_to_start_by_hand),
 		cmocka_unit_test(a_guarded_server_follows_a_closed_port),
 		cmocka_unit_test(a_replica_follows_its_source),
 		cmocka_unit_test(first_copies_change_the_sources_settings),

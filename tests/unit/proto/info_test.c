@@ -155,6 +155,8 @@ static void durable_needs_everything(void **)
 		{ "a rewrite runs or waits",
 		  { .aof_enabled = true, .aof_last_rewrite_ok = true, .aof_rewriting = true }, false },
 		{ "the last rewrite failed", { .aof_enabled = true }, false },
+		{ "its last write failed",
+		  { .aof_enabled = true, .aof_last_rewrite_ok = true, .aof_write_failed = true }, false },
 		{ "it loads",
 		  { .aof_enabled = true, .aof_last_rewrite_ok = true, .loading = true }, false },
 		{ "it takes a copy",
@@ -168,6 +170,8 @@ static void durable_needs_everything(void **)
 		info_set_durable(&o);
 		assert_int_equal(o.durable, cases[i].durable);
 	}
+	assert_true(read_ok("aof_last_write_status:err\n", (struct observation){}).aof_write_failed);
+	assert_false(read_ok("aof_last_write_status:ok\n", (struct observation){}).aof_write_failed);
 	assert_true(read_ok("aof_rewrite_in_progress:0\naof_rewrite_scheduled:1\n",
 			    (struct observation){}).aof_rewriting);
 	assert_true(read_ok("aof_rewrite_in_progress:1\naof_rewrite_scheduled:0\n",

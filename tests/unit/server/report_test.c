@@ -144,6 +144,36 @@ static void reports_of_the_past_are_not_believed(void **)
 	assert_null(seen(&en, &eg, 0));
 }
 
+/* The first report of an agent that has just died may be read after that of the next one. */
+static void a_late_session_shuts_out_nobody(void **)
+{
+	auto_engine en = engine_new();
+	struct engine_group eg;
+	struct wire_report_answer answer;
+	struct err e = {};
+
+	begin(&en, &eg);
+	struct observation o = running(&eg, 0, 7);
+	struct id living = en.session;
+	uint64_t seq = en.seq;
+
+	en.session = id_new();
+	en.seq = 0;
+	assert_ok(engine_report(&en, true, NULL, &o, 1, &answer, &e), &e);
+	assert_int_equal(seen(&en, &eg, 0)->keys, 7);
+
+	o.keys = 8;
+	en.session = living;
+	en.seq = seq;
+	assert_ok(engine_report(&en, false, NULL, &o, 1, &answer, &e), &e);
+	assert_int_equal(seen(&en, &eg, 0)->keys, 7); /* it might be its last word, and late */
+	assert_ok(engine_report(&en, false, NULL, &o, 1, &answer, &e), &e);
+	assert_true(answer.want_full);
+	assert_ok(engine_report(&en, true, NULL, &o, 1, &answer, &e), &e);
+	assert_false(answer.want_full);
+	assert_int_equal(seen(&en, &eg, 0)->keys, 8);
+}
+
 static void an_unknown_host_is_asked_who_it_is(void **)
 {
 	auto_engine en = engine_new();
@@ -258,6 +288,7 @@ int main(void)
 		cmocka_unit_test(a_host_that_is_another_is_refused),
 		cmocka_unit_test(what_a_report_says_is_seen),
 		cmocka_unit_test(reports_of_the_past_are_not_believed),
+		cmocka_unit_test(a_late_session_shuts_out_nobody),
 		cmocka_unit_test(an_unknown_host_is_asked_who_it_is),
 		cmocka_unit_test(a_host_speaks_for_its_own_instances_only),
 		cmocka_unit_test(an_orphan_is_told_of_once),
