@@ -237,7 +237,7 @@ static void rejoin(struct step *s, size_t i)
 
 	step_clear_fault(s, i);
 	step_enter_state(s, i, served ? MEMBER_ACTIVE : MEMBER_STARTING);
-	step_event(s, EVENT_INSTANCE_RETURNED, m, "its host has done no more than the store knows");
+	step_event(s, EVENT_INSTANCE_RETURNED, m, "no goal that its host has seen is higher now");
 }
 
 static bool mark_store_older(struct step *s, size_t i, const struct observation *o)

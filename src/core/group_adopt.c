@@ -113,16 +113,11 @@ bool group_adopt(struct group *g, const struct observation *const *heard,
 	if (source != NULL) {
 		take_reign(g, source, heard[i]);
 	}
-	*ret_event = (struct group_event){
-		.kind = EVENT_STORE_ADOPTED,
-		.instance = source != NULL ? source->id : (struct id){},
-		.epoch = g->epoch,
-	};
+	*ret_event = (struct group_event){ .kind = EVENT_STORE_ADOPTED, .epoch = g->epoch };
 	snprintf(ret_event->reason, sizeof ret_event->reason,
-		 source != NULL ? "the hosts' word was taken: '%.64s' is the source, as it runs"
-				: "the hosts' word was taken; no server is seen as the source: one "
-				  "that starts is compared with the replicas first",
-		 source != NULL ? source->name : "");
+		 "a client took the hosts' word over the store's: %s '%.64s'",
+		 source != NULL ? "the source goes on as it runs," : "nobody is seen to serve for",
+		 source != NULL ? source->name : g->name);
 	snprintf(ret_event->figures, sizeof ret_event->figures,
 		 "seen=%" PRIu64 " stored=%" PRIu64 " run=%s", seen, stored, g->source_run.s);
 	return true;

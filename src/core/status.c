@@ -141,6 +141,19 @@ static bool refuse(enum call_kind call, const struct group *g, const struct memb
 						: "");
 }
 
+/* What the store does not know of its hosts stands still until somebody decides. */
+static const struct member *member_ahead_of_store(const struct group *g)
+{
+	for (size_t i = 0; i < g->nmembers; i++) {
+		const struct member *m = &g->members[i];
+
+		if (m->state == MEMBER_ERROR && m->fault.kind == FAULT_STORE) {
+			return m;
+		}
+	}
+	return NULL;
+}
+
 bool status_allows(enum call_kind call, const struct group *g, const struct member *m,
 		   struct err *e)
 {
@@ -150,6 +163,14 @@ bool status_allows(enum call_kind call, const struct group *g, const struct memb
 
 	if (rule == NO || (rule == IDLE && g->op.kind != OP_NONE)) {
 		return refuse(call, g, m, status, e);
+	}
+	const struct member *ahead = member_ahead_of_store(g);
+
+	if (rule == IDLE && ahead != NULL) {
+		return err_set(e, ERR_UNPROCESSABLE,
+			       "Instance %s: cannot %s while the store is older than the hosts of "
+			       "its group: the fault of instance '%.64s' says what to do.",
+			       id_text(m->id).s, call_texts[call], ahead->name);
 	}
 	if (call == CALL_DELETE && id_eq(m->id, g->source) && replicas > 0) {
 		return err_set(e, ERR_FORBIDDEN,

@@ -80,6 +80,26 @@ static void operating_statuses(void **)
 	assert_string_equal(operating_status_of(&f.g, &f.members[0], &rows[0].o, false), "");
 }
 
+static void a_group_that_the_store_does_not_know_stands_still(void **)
+{
+	static const enum call_kind refused[] = { CALL_CREATE_REPLICA, CALL_ACTION };
+	static const enum call_kind allowed[] = { CALL_RENAME, CALL_DELETE };
+	struct fixture f;
+	struct err e = {};
+
+	fixture_init(&f, 1 + 1);
+	f.members[1].state = MEMBER_ERROR;
+	f.members[1].fault.kind = FAULT_STORE;
+	for (size_t i = 0; i < ARRAY_LEN(refused); i++) {
+		assert_false(status_allows(refused[i], &f.g, &f.members[0], &e));
+		assert_int_equal(e.code, ERR_UNPROCESSABLE);
+		assert_non_null(strstr(e.msg, "older than the hosts"));
+	}
+	for (size_t i = 0; i < ARRAY_LEN(allowed); i++) {
+		assert_true(status_allows(allowed[i], &f.g, &f.members[1], &e));
+	}
+}
+
 static void calls_by_status(void **)
 {
 	static const struct {
@@ -136,6 +156,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(statuses),
 		cmocka_unit_test(operating_statuses),
+		cmocka_unit_test(a_group_that_the_store_does_not_know_stands_still),
 		cmocka_unit_test(calls_by_status),
 	};
 
