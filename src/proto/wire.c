@@ -264,8 +264,11 @@ static bool check_goal(const struct goal *g, struct err *e)
 	if (g->run == GOAL_DELETE) {
 		return true;
 	}
-	if (g->address[0] == '\0' || g->port == 0) {
-		return err_set(e, ERR_INVALID, "a goal to run needs 'address' and 'port'");
+	struct endpoint at;
+
+	if (!endpoint_parse(g->address, g->port, &at)) {
+		return err_set(e, ERR_INVALID,
+			       "a goal to run needs 'address', an IPv4 address, and 'port'");
 	}
 	if (g->datastore[0] == '\0' || g->version[0] == '\0') {
 		return err_set(e, ERR_INVALID, "a goal to run needs 'datastore' and 'version'");
@@ -277,9 +280,10 @@ static bool check_goal(const struct goal *g, struct err *e)
 	if (g->secrets.agent.open[0] == '\0' || g->secrets.replication.open[0] == '\0') {
 		return err_set(e, ERR_INVALID, "a goal to run needs both secrets");
 	}
-	if (g->role == GOAL_REPLICA && (g->upstream_host[0] == '\0' || g->upstream_port == 0)) {
+	if (g->role == GOAL_REPLICA && !endpoint_parse(g->upstream_host, g->upstream_port, &at)) {
 		return err_set(e, ERR_INVALID,
-			       "the goal of a replica needs 'upstream_host' and 'upstream_port'");
+			       "the goal of a replica needs 'upstream_host', an IPv4 address, and "
+			       "'upstream_port'");
 	}
 	return true;
 }
