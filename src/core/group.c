@@ -62,6 +62,11 @@ bool event_kind_parse(const char *s, enum event_kind *ret)
 
 /* looking */
 
+bool watch_answers(uint64_t answered, uint64_t asked)
+{
+	return answered >> 32 == asked >> 32 && answered >= asked;
+}
+
 const struct observation *step_obs(const struct step *s, size_t i)
 {
 	return s->in->silent[i] ? NULL : s->in->obs[i];

@@ -81,7 +81,7 @@ struct group_in {
 	const bool *silent; /* per member: its agent has not been heard for longer than the limit */
 	int64_t now_ms;      /* monotonic */
 	int64_t wall_ms;
-	uint64_t fresh_watch; /* an unused watch number, should one be needed */
+	uint64_t fresh_watch; /* an unused watch number, should one be needed; see watch_answers() */
 	struct id fresh_id;   /* an unused id, should an operation begin */
 	/* limits, ms, from the settings */
 	int64_t start_limit_ms, sync_stall_limit_ms, compare_limit_ms;
@@ -134,6 +134,12 @@ struct phase_row {
 };
 extern const struct phase_row phase_rows[];
 extern const size_t nphase_rows;
+
+/*
+ * Watch numbers: the upper 32 bits are drawn at the control plane's start, the lower ones count
+ * within its life. So an answer to an earlier life is none to this one, whatever the clocks say.
+ */
+bool watch_answers(uint64_t answered, uint64_t asked);
 
 /* Has this replica everything the source had when its link was seen up? (DESIGN.md 5) */
 bool replica_attached(const struct observation *replica, const struct observation *source,

@@ -269,7 +269,7 @@ static void sample_source(struct step *s, struct member_live *l, const struct ob
 		l->sample_watch = s->in->fresh_watch;
 	}
 	if (!l->sampled && server_ready(source) && source->role == SERVER_ROLE_MASTER &&
-	    source->watch >= l->sample_watch) {
+	    watch_answers(source->watch, l->sample_watch)) {
 		l->sampled = true;
 		l->sample_offset = source->offset;
 		l->sample_replid = source->replid;

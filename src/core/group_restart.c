@@ -44,7 +44,7 @@ static const struct observation *replica_word(const struct step *s, size_t j)
 	if (o == NULL || o->role == SERVER_ROLE_MASTER) {
 		return o;
 	}
-	return s->live->compare_watch != 0 && o->watch >= s->live->compare_watch ? o : NULL;
+	return s->live->compare_watch != 0 && watch_answers(o->watch, s->live->compare_watch) ? o : NULL;
 }
 
 static struct guard_out decide(const struct step *s, size_t i, bool waited_out)

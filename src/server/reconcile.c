@@ -311,6 +311,15 @@ static bool first_look(void *arg, struct entry *en)
 	return true;
 }
 
+/* See watch_answers(); 31 bits, because a number in JSON has a sign. */
+static uint64_t first_watch(void)
+{
+	uint32_t life;
+
+	random_bytes(&life, sizeof life);
+	return (uint64_t)(life & INT32_MAX) << 32 | 1;
+}
+
 struct reconcile *reconcile_new(struct registry *r)
 {
 	struct reconcile *rc = memory_alloc(1, sizeof *rc);
@@ -318,8 +327,7 @@ struct reconcile *reconcile_new(struct registry *r)
 
 	rc->r = r;
 	rc->dirty_last = &rc->dirty;
-	/* Larger than any number of an earlier run, for which agents may still answer. */
-	rc->next_watch = (uint64_t)clock_wall_ms();
+	rc->next_watch = first_watch();
 	rc->start_limit_ms = SEC(setting_int(s, "replication.start_limit"));
 	rc->sync_stall_limit_ms = SEC(setting_int(s, "replication.sync_stall_limit"));
 	rc->compare_limit_ms = SEC(setting_int(s, "replication.compare_limit"));

@@ -1110,9 +1110,21 @@ static void random_histories_settle(void **)
 	assert_true(epochs > 0);
 }
 
+static void an_answer_to_an_earlier_life_is_none(void **)
+{
+	const uint64_t life = (uint64_t)7 << 32, earlier = (uint64_t)9 << 32;
+
+	assert_true(watch_answers(life + 3, life + 3));
+	assert_true(watch_answers(life + 4, life + 3));
+	assert_false(watch_answers(life + 2, life + 3));
+	assert_false(watch_answers(earlier + 99, life + 3));
+	assert_false(watch_answers(0, life + 3));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(an_answer_to_an_earlier_life_is_none),
 		cmocka_unit_test(create_ends_when_the_source_serves),
 		cmocka_unit_test(a_failed_start_says_why_and_recovers),
 		cmocka_unit_test(a_start_nobody_sees_ends_at_its_limit),
