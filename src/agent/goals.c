@@ -150,6 +150,13 @@ static bool says_the_same(const struct engine *e, const struct goal *g)
 	return str_eq(str_cstr(&theirs), str_cstr(e->incoming.len == 0 ? &ours : &e->incoming));
 }
 
+/* The newest goal seen is the one in force, not one on its way to the disk. */
+static bool is_installed(const struct engine *e)
+{
+	return e->has_goal && goal_cmp(e->goal.epoch, e->goal.revision, e->newest_epoch,
+				       e->newest_revision) == 0;
+}
+
 bool engine_take_goal(struct engine *e, const struct goal *g, struct err *err)
 {
 	int order = compare_newest(e, g);
@@ -168,6 +175,12 @@ bool engine_take_goal(struct engine *e, const struct goal *g, struct err *err)
 			engine_wake(e);
 		}
 		return true;
+	}
+	if (order == 0 && is_installed(e) && !goal_same_role(g, &e->goal)) {
+		return err_set(err, ERR_CONFLICT,
+			       "goal %llu/%llu asks another role than the one with these numbers that "
+			       "this host has: the store was restored from a copy",
+			       (unsigned long long)g->epoch, (unsigned long long)g->revision);
 	}
 	str_clear(&e->incoming);
 	wire_write_goal(g, &e->incoming);

@@ -5,6 +5,7 @@
 #include "core/goal.h"
 
 #include "base/macros.h"
+#include "base/str.h"
 #include "core/names.h"
 
 static const char *const run_names[] = { [GOAL_RUN] = "run", [GOAL_DELETE] = "delete" };
@@ -82,6 +83,14 @@ int goal_cmp(uint64_t epoch_a, uint64_t revision_a, uint64_t epoch_b, uint64_t r
 		return epoch_a < epoch_b ? -1 : 1;
 	}
 	return (revision_a > revision_b) - (revision_a < revision_b);
+}
+
+bool goal_same_role(const struct goal *a, const struct goal *b)
+{
+	return a->run == b->run && a->role == b->role && a->start_at_once == b->start_at_once &&
+	       a->demote_accepted == b->demote_accepted &&
+	       replid_eq(&a->confirmed_run, &b->confirmed_run) &&
+	       str_eq(a->upstream_host, b->upstream_host) && a->upstream_port == b->upstream_port;
 }
 
 const char *goal_run_name(enum goal_run r)

@@ -73,6 +73,12 @@ struct goal goal_of(const struct group *g, const struct member *m, struct id ins
 /* <0, 0, >0: order of two goals of the same instance and installation. */
 int goal_cmp(uint64_t epoch_a, uint64_t revision_a, uint64_t epoch_b, uint64_t revision_b);
 
+/*
+ * Do both ask the same role of the server? Two goals with the same numbers differ in settings at
+ * most; when the role differs too, they come from two stores that went separate ways.
+ */
+bool goal_same_role(const struct goal *a, const struct goal *b);
+
 const char *goal_run_name(enum goal_run r);
 const char *goal_role_name(enum goal_role r);
 [[nodiscard]] bool goal_run_parse(const char *s, enum goal_run *ret);

@@ -167,6 +167,22 @@ static void other_settings_come_at_the_same_numbers(void **state)
 	assert_int_equal(engine_goal(f->engine)->revision, 5);
 }
 
+/* What no commit explains is refused: two stores that went separate ways use the same numbers. */
+static void another_role_at_the_same_numbers_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct goal g = goal(f, 1, 5);
+	struct err e;
+
+	assert_ok(engine_take_goal(f->engine, &g, &e), &e);
+	loop_run(f->loop);
+	g.start_at_once = !g.start_at_once;
+	assert_false(engine_take_goal(f->engine, &g, &e));
+	assert_non_null(strstr(e.msg, "restored from a copy"));
+	g.revision = 6;
+	assert_ok(engine_take_goal(f->engine, &g, &e), &e);
+}
+
 static void news_is_told_at_once_and_what_moves_by_itself_is_not(void **)
 {
 	struct observation was = { .proc = PROC_RUNNING, .offset = 1, .sync_total_bytes = -1 };
@@ -200,6 +216,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_goal_is_durable_before_it_counts, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(other_settings_come_at_the_same_numbers, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(another_role_at_the_same_numbers_is_refused, setup,
 						teardown),
 		cmocka_unit_test(news_is_told_at_once_and_what_moves_by_itself_is_not),
 	};
