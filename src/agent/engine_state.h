@@ -66,6 +66,8 @@ struct engine {
 	bool saving_run_record, save_run_again;
 	bool marking;                       /* a job is writing the marker */
 	bool mark_clean;                    /* to be written: it stopped as it was told to */
+	struct recorded_position young, settled; /* seen a moment ago; seen so long ago that it is on the disk */
+	int64_t young_ms;
 	int64_t offset_before, keys_before; /* at the look before: do they stand still? */
 
 	uint64_t conf_sum; /* of the file on disk */

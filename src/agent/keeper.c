@@ -19,6 +19,7 @@
 enum {
 	POSITION_PERIOD_MS = 5000,   /* while keys change */
 	KEEPALIVE_PERIOD_MS = 60000, /* while only the replication's own pings move the offset */
+	SETTLED_MS = 2500,           /* fsync everysec, and the second that a slow one may take */
 	REST_MS = 500,               /* at least between two renewals, when it has come to rest */
 };
 
@@ -109,6 +110,30 @@ static bool files_hold_all(const struct engine *e)
 		replid_eq(&e->marker.run_id, &o->run_id));
 }
 
+static struct recorded_position position_of(const struct observation *o)
+{
+	return (struct recorded_position){ .replid = o->replid, .offset = o->offset, .keys = o->keys };
+}
+
+/*
+ * With appendfsync everysec the last second is in the kernel's memory only (two, when the disk is
+ * slow): a position is recorded as one the files have once it is older than that.
+ */
+static void let_settle(struct engine *e, int64_t now)
+{
+	const struct observation *o = &e->obs;
+
+	if (!replid_eq(&e->young.replid, &o->replid)) {
+		e->settled = (struct recorded_position){};
+	} else if (now - e->young_ms < SETTLED_MS) {
+		return;
+	} else {
+		e->settled = e->young;
+	}
+	e->young = position_of(o);
+	e->young_ms = now;
+}
+
 enum keep_as { KEEP_RUNNING, KEEP_CLEAN };
 
 static void keep(struct engine *e, enum keep_as as)
@@ -129,7 +154,7 @@ static void keep(struct engine *e, enum keep_as as)
 		.role = o->role,
 		.durable = files_hold_all(e),
 		.clean = as == KEEP_CLEAN,
-		.position = { .replid = o->replid, .offset = o->offset, .keys = o->keys },
+		.position = as == KEEP_CLEAN ? position_of(o) : e->settled,
 		.verdict = e->verdict,
 	};
 	str_copy(k->next.boot, sizeof k->next.boot, boot_id());
@@ -157,20 +182,21 @@ static bool position_is_due(struct engine *e, int64_t now)
 {
 	const struct recorded_position *p = &e->marker.position;
 	const struct observation *o = &e->obs;
+	const struct recorded_position *s = &e->settled;
 	int64_t age_ms = now - e->marked_ms;
 	bool rests = o->offset == e->offset_before && o->keys == e->keys_before;
 
 	e->offset_before = o->offset;
 	e->keys_before = o->keys;
-	if (replid_eq(&p->replid, &o->replid) && p->offset == o->offset && p->keys == o->keys) {
+	if (replid_eq(&p->replid, &s->replid) && p->offset == s->offset && p->keys == s->keys) {
 		return false;
 	}
-	if (!replid_eq(&p->replid, &o->replid) || (rests && age_ms > REST_MS)) {
+	if (!replid_eq(&p->replid, &s->replid) || (rests && age_ms > REST_MS)) {
 		return true;
 	}
 	/* A ping of 14 bytes a second keeps moving a source that nobody writes to. */
 	int64_t pings = 14 * (age_ms / 1000 + 2);
-	bool idle = p->keys == o->keys && o->offset - p->offset <= pings;
+	bool idle = p->keys == s->keys && s->offset - p->offset <= pings;
 	return age_ms > (idle ? KEEPALIVE_PERIOD_MS : POSITION_PERIOD_MS);
 }
 
@@ -202,6 +228,7 @@ void keeper_observed(struct engine *e)
 	if (o->role == SERVER_ROLE_REPLICA && (!o->link_up || o->sync_in_progress || e->stream)) {
 		return; /* its files change all the time now, and its truth is the source */
 	}
+	let_settle(e, clock_ms());
 	if (run_is_new(e) || marker_glance(e->paths.data) != e->glance ||
 	    position_is_due(e, clock_ms())) {
 		keep(e, KEEP_RUNNING);
