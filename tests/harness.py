@@ -120,6 +120,9 @@ class Dev:
         self.range = AddressRange()
         self.listen = f"127.0.0.1:{free_port()}"
         self.settings = list(settings)
+        # Off unless start("--sentinel", ...): the default address is one for the whole machine.
+        # None: as tanist dev does it by itself.
+        self.discovery = "discovery.listen="
         self.env = dict(os.environ, **(env or {}))
         self.process = None
         if start:
@@ -134,7 +137,7 @@ class Dev:
     def start(self, *more, limit=60):
         words = [TANIST, "dev", "--dir", self.dir, "--listen", self.listen,
                  "--addresses", str(self.range), *more]
-        for setting in self.settings:
+        for setting in [*filter(None, [self.discovery]), *self.settings]:
             words += ["--set", setting]
         os.makedirs(os.path.dirname(self.dir), exist_ok=True)
         self.log = open(self.dir + ".dev.log", "ab")

@@ -17,6 +17,7 @@
 #include "cli/programs.h"
 #include "cli/table.h"
 #include "io/file.h"
+#include "io/listen.h"
 
 enum {
 	READY_LIMIT_MS = 30'000,      /* of each program */
@@ -31,6 +32,7 @@ struct dev {
 	struct cli *c;
 	char dir[PATH_MAX];
 	const char *keep_hint;
+	const char *sentinel; /* where Redis clients find sources; "": nowhere */
 	struct child server, agent;
 	int signals; /* signalfd */
 	unsigned stops;       /* how often we were told to stop */
@@ -237,6 +239,34 @@ static const char *first_flavor(struct dev *d)
 	return name.len == 0 ? "FLAVOR" : arena_strdup(&d->c->arena, str_cstr(&name));
 }
 
+static void print_sentinel(const struct dev *d)
+{
+	char address[64];
+	uint16_t port;
+	struct err e = {};
+
+	if (d->sentinel[0] != '\0' &&
+	    listen_parse(d->sentinel, address, sizeof address, &port, &e)) {
+		fprintf(d->c->out, "  redis-cli -h %s -p %u sentinel get-master-addr-by-name sessions\n",
+			address, port);
+	}
+}
+
+/* The words for tanistd; says so when the default is not to be had. */
+static bool choose_sentinel(struct dev *d, struct err *e)
+{
+	bool taken;
+
+	if (!programs_sentinel(d->c, &d->server, &d->sentinel, &taken, e)) {
+		return false;
+	}
+	if (taken) {
+		say("another program listens on " PROGRAMS_SENTINEL
+		    ": going on without discovery (--sentinel ADDR:PORT names another place)");
+	}
+	return true;
+}
+
 static bool announce(struct dev *d, struct err *e)
 {
 	FILE *out = d->c->out;
@@ -260,6 +290,7 @@ static bool announce(struct dev *d, struct err *e)
 		"  tanist create sessions-copy --replica-of sessions --replica-count 2 --wait\n"
 		"  tanist topology\n",
 		first_flavor(d));
+	print_sentinel(d);
 	fprintf(out, "Ctrl-C stops it%s. State and logs are in %s\n", d->keep_hint, d->dir);
 	fflush(out);
 	return true;
@@ -268,7 +299,8 @@ static bool announce(struct dev *d, struct err *e)
 /* True: it runs, or we were told to stop (d->stops). */
 static bool come_up(struct dev *d, struct err *e)
 {
-	if (!programs_server(d->c, d->dir, &d->server, e) || !child_start(&d->server, e)) {
+	if (!programs_server(d->c, d->dir, &d->server, e) || !choose_sentinel(d, e) ||
+	    !child_start(&d->server, e)) {
 		return false;
 	}
 	enum waited w = wait_until(d, server_ready, READY_LIMIT_MS, 0);

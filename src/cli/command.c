@@ -88,11 +88,15 @@ const struct command commands[] = {
 	  NEEDS_SERVER, cmd_datastore_list, "List the servers that can be run, by version",
 	  "They are what the agents found installed on their hosts." },
 	{ "dev", "", 0, 0,
-	  O(DIR) | O(LISTEN) | O(ADDRESSES) | O(KEEP_SERVERS) | O(CONFIG) | O(SET),
+	  O(DIR) | O(LISTEN) | O(SENTINEL) | O(ADDRESSES) | O(KEEP_SERVERS) | O(CONFIG) | O(SET),
 	  NEEDS_NONE, cmd_dev, "Run everything for one machine in the foreground",
 	  "Starts *tanistd*(8) and *tanist-agent*(8), restarts one that dies, and prints a line "
 	  "beginning with ready and the URL of the API when it can be used. Nobody has to log in: it "
 	  "is for one machine and its user.\n\n"
+	  "Redis clients find the source of a group as they would with Redis Sentinel, at "
+	  "127.0.0.1:26379 or where --sentinel says: by the group's name, or by PROJECT/NAME or an "
+	  "instance's id. Without that option, and when another program listens there, it goes on "
+	  "without and says so; --set discovery.listen= turns it off.\n\n"
 	  "Ctrl-C or SIGTERM stops the servers cleanly, then both programs; --keep-servers leaves the "
 	  "servers running, and a second Ctrl-C hurries and leaves them too. Started again on the same "
 	  "folder it finds everything as it was and takes up servers that still run. The output of "

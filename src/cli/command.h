@@ -38,6 +38,8 @@ enum option_kind {
 	X(DIR, "dir", TEXT, "DIR", 0, 0,                                                         \
 	  "Folder of all state (default $XDG_STATE_HOME/tanist or ~/.local/state/tanist)")       \
 	X(LISTEN, "listen", TEXT, "ADDR:PORT", 0, 0, "Where the API listens")                    \
+	X(SENTINEL, "sentinel", TEXT, "ADDR:PORT", 0, 0,                                         \
+	  "Where Redis clients find sources (default 127.0.0.1:26379 if it is free)")            \
 	X(ADDRESSES, "addresses", TEXT, "FIRST-LAST", 0, 0, "Addresses for the instances")       \
 	X(KEEP_SERVERS, "keep-servers", FLAG, NULL, 0, 0, "Leave the servers running at the end") \
 	X(CONFIG, "config", TEXT, "FILE", 0, 0, "Settings file, see tanist.conf(5)")             \

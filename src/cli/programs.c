@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include "io/file.h"
+#include "io/listen.h"
+#include "io/settings.h"
 
 /* Beside this program, where a build tree has it, or on the PATH. NULL: nowhere. */
 static const char *find_program(struct cli *c, const char *name, const char *build_dir)
@@ -109,6 +111,74 @@ bool programs_server(struct cli *c, const char *dir, struct child *ret, struct e
 		return false;
 	}
 	return words[1] == NULL || add_args(ret, words, ARRAY_LEN(words), e);
+}
+
+/* The last --set of it; NULL: none. */
+static const char *set_by_option(const struct args *args, const char *name)
+{
+	size_t len = strlen(name);
+	const char *value = NULL;
+
+	for (size_t i = 0; i < args->nsettings; i++) {
+		if (str_starts(args->settings[i], name) && args->settings[i][len] == '=') {
+			value = args->settings[i] + len + 1;
+		}
+	}
+	return value;
+}
+
+/* What tanistd itself will find; a bad file it reports better than we do. NULL: not set. */
+static const char *set_by_file(struct cli *c, const char *name)
+{
+	auto_str report = {};
+	struct settings s;
+	struct err e = {};
+	const char *value = NULL;
+
+	if (!args_given(&c->args, OPT_CONFIG) ||
+	    !settings_load(c->args.text[OPT_CONFIG], &report, &s, &e)) {
+		return NULL;
+	}
+	if (setting_text(&s, name)[0] != '\0') {
+		value = arena_strdup(&c->arena, setting_text(&s, name));
+	}
+	settings_done(&s);
+	return value;
+}
+
+static bool is_taken(const char *listen)
+{
+	auto_fd fd = -1;
+	struct err e = {};
+	char address[64];
+	uint16_t port;
+
+	return listen_parse(listen, address, sizeof address, &port, &e) &&
+	       !listen_on(address, port, &fd, &port, &e) && e.code == ERR_CONFLICT;
+}
+
+bool programs_sentinel(struct cli *c, struct child *server, const char **ret, bool *ret_taken,
+		       struct err *e)
+{
+	const char *listen = c->args.text[OPT_SENTINEL];
+	bool asked = listen != NULL;
+
+	*ret_taken = false;
+	if (!asked) {
+		listen = set_by_option(&c->args, "discovery.listen");
+	}
+	if (listen == NULL) {
+		listen = set_by_file(c, "discovery.listen");
+	}
+	if (listen == NULL) {
+		*ret_taken = is_taken(PROGRAMS_SENTINEL);
+		listen = *ret_taken ? "" : PROGRAMS_SENTINEL;
+		asked = !*ret_taken;
+	}
+	*ret = listen;
+	const char *words[] = { "--set", arena_printf(&c->arena, "discovery.listen=%s", listen) };
+
+	return !asked || add_args(server, words, ARRAY_LEN(words), e);
 }
 
 bool programs_agent(struct cli *c, const char *dir, const char *url, struct child *ret,

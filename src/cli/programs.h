@@ -16,6 +16,15 @@
 				  struct child *ret, struct err *e);
 
 /*
+ * Where tanistd answers Redis clients (discovery.listen), given to it as an argument: what
+ * --sentinel says, else what the settings say, else the default of dev. "" when it does not: turned
+ * off, or *ret_taken: the default, and somebody else listens there.
+ */
+#define PROGRAMS_SENTINEL "127.0.0.1:26379"
+[[nodiscard]] bool programs_sentinel(struct cli *c, struct child *server, const char **ret,
+				     bool *ret_taken, struct err *e);
+
+/*
  * From its next start on tanistd listens where it said that it does (url), though it was told port
  * 0: agent and users keep the address. url is borrowed for ever.
  */

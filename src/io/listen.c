@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include "base/str.h"
 #include "io/file.h"
 
 union address {
@@ -55,5 +56,20 @@ bool listen_on(const char *text, uint16_t port, int *ret_fd, uint16_t *ret_port,
 	}
 	*ret_port = ntohs(a.any.sa_family == AF_INET ? a.v4.sin_port : a.v6.sin6_port);
 	*ret_fd = fd_take(&fd);
+	return true;
+}
+
+bool listen_parse(const char *text, char *address, size_t size, uint16_t *ret_port, struct err *e)
+{
+	const char *colon = strrchr(text, ':');
+	size_t len = colon == NULL ? 0 : (size_t)(colon - text);
+	bool v6 = len >= 2 && text[0] == '[' && colon[-1] == ']';
+	uint64_t port;
+
+	if (colon == NULL || !str_to_u64(colon + 1, &port) || port > UINT16_MAX || len >= size) {
+		return err_set(e, ERR_INVALID, "'%.80s' is not ADDR:PORT", text);
+	}
+	snprintf(address, size, "%.*s", (int)len - (v6 ? 2 : 0), text + v6);
+	*ret_port = (uint16_t)port;
 	return true;
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -15,3 +16,10 @@
  */
 [[nodiscard]] bool listen_on(const char *address, uint16_t port, int *ret_fd, uint16_t *ret_port,
 			     struct err *e);
+
+/*
+ * "ADDR:PORT", an IPv6 address in brackets, into a numeric address (size bytes) and its port.
+ * ERR_INVALID for anything else.
+ */
+[[nodiscard]] bool listen_parse(const char *text, char *address, size_t size, uint16_t *ret_port,
+				struct err *e);

@@ -35,6 +35,11 @@ static bool check_listen(const char *value, struct err *e)
 		       value);
 }
 
+static bool check_listen_or_none(const char *value, struct err *e)
+{
+	return value[0] == '\0' || check_listen(value, e);
+}
+
 static bool check_addresses(const char *value, struct err *e)
 {
 	struct pool p;
@@ -82,6 +87,13 @@ const struct setting settings_table[] = {
 	     "Time after which a connection without a request is closed."),
 	INT("api.rate_limit", "requests a minute", 0, 1000000000, "0",
 	     "Most requests of a project with the same verb; 0 sets no limit."),
+
+	TEXT("discovery.listen", 0, 80, "", check_listen_or_none,
+	     "Address and port of the endpoint that answers Redis clients as a Sentinel would; when empty, there is none."),
+	INT("discovery.max_clients", "", 1, 1000000, "10000",
+	     "Most connections to the discovery endpoint at the same time."),
+	INT("discovery.idle_limit", "s", 0, 86400, "600",
+	     "Time after which a discovery connection without a request is closed, unless it has subscribed; 0 sets no limit."),
 
 	CHOICE("auth.mode", "none|token", "none",
 	     "Who may call: anybody, as the project named in the URL, or the holders of a token of a [token:NAME] section."),

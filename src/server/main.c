@@ -10,10 +10,12 @@
 #include "base/crash.h"
 #include "base/log.h"
 #include "io/file.h"
+#include "io/listen.h"
 #include "server/auth.h"
 #include "server/held.h"
 #include "server/metrics.h"
 #include "server/rate.h"
+#include "server/sentinel.h"
 
 enum {
 	TOKEN_LEN = 40,
@@ -35,6 +37,7 @@ struct program {
 	struct loop *loop;
 	struct store *store;
 	struct httpd *httpd;
+	struct sentinel *sentinel; /* NULL: no discovery endpoint */
 	struct api api;
 	char agent_token[TOKEN_LEN + 1];
 	struct timer *stop_look;
@@ -298,19 +301,16 @@ static bool serve(struct program *p, struct err *e)
 {
 	const struct settings *s = &p->settings;
 	const char *listen = setting_text(s, "api.listen");
-	const char *colon = strrchr(listen, ':');
 	bool v6 = listen[0] == '[';
 	char address[64], url[96];
-	uint64_t port;
+	uint16_t port;
 
-	if (colon == NULL || !str_to_u64(colon + 1, &port) || port > UINT16_MAX) {
-		return err_set(e, ERR_INVALID, "api.listen '%s' is not ADDR:PORT", listen);
+	if (!listen_parse(listen, address, sizeof address, &port, e)) {
+		return err_wrap(e, "api.listen");
 	}
-	snprintf(address, sizeof address, "%.*s", (int)(colon - listen) - (v6 ? 2 : 0),
-		 listen + v6);
 	const struct httpd_config config = {
 		.address = address,
-		.port = (uint16_t)port,
+		.port = port,
 		.max_connections = (unsigned)setting_int(s, "api.max_connections"),
 		.head_limit_ms = SEC(setting_int(s, "api.head_limit")),
 		.body_limit_ms = SEC(setting_int(s, "api.body_limit")),
@@ -331,6 +331,18 @@ static bool serve(struct program *p, struct err *e)
 	return true;
 }
 
+static bool discover(struct program *p, struct err *e)
+{
+	if (setting_text(&p->settings, "discovery.listen")[0] == '\0') {
+		return true;
+	}
+	if (!sentinel_start(p->api.registry, p->api.auth, &p->sentinel, e)) {
+		return false;
+	}
+	LOG(LOG_INFO, "discovery.ready", KV("port", sentinel_port(p->sentinel)));
+	return true;
+}
+
 static void on_opened(void *arg, struct registry *r, const struct err *refused)
 {
 	struct program *p = arg;
@@ -347,7 +359,7 @@ static void on_opened(void *arg, struct registry *r, const struct err *refused)
 	}
 	p->api.reconcile = reconcile_new(r);
 	p->api.held = held_new(&p->api);
-	if (!serve(p, &e)) {
+	if (!discover(p, &e) || !serve(p, &e)) {
 		fail(p, &e);
 	}
 }
@@ -379,6 +391,7 @@ static void done(struct program *p)
 	if (p->api.registry != NULL && registry_busy(p->api.registry)) {
 		return; /* an outcome that stays unknown: the next start reads what is there */
 	}
+	sentinel_free(p->sentinel);
 	reconcile_free(p->api.reconcile);
 	registry_free(p->api.registry);
 	timer_free(p->stop_look);
