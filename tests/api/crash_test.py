@@ -69,8 +69,13 @@ def create(d, *names, of=None):
         body = {"name": body["name"], "replica_of": of["id"], "replica_count": len(names)}
 
     def asked():
-        return find(d, names[0]) or (attempt(
-            lambda: d.api.call("POST", "/instances", {"instance": body})) and None)
+        """Asks again only when it is known that the last time left nothing: an answer may be lost
+        though the create is recorded."""
+        there = attempt(d.instances)
+        if there is not None and names[0] not in [i["name"] for i in there]:
+            attempt(lambda: d.api.call("POST", "/instances", {"instance": body}))
+            there = attempt(d.instances)
+        return names[0] in [i["name"] for i in there or []]
     wait_until(f"{names} recorded", asked, LIMIT)
     return [wait_until(f"{n} is ACTIVE", lambda n=n: has_status(d, n, "ACTIVE"), LIMIT)
             for n in names]
