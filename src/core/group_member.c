@@ -265,6 +265,11 @@ static void sample_source(struct step *s, struct member_live *l, const struct ob
 		l->sampled = false;
 		return;
 	}
+	if (l->sampled && server_ready(source) && !replid_eq(&l->sample_replid, &source->replid)) {
+		/* Of a stream that ended, and the link's end was not seen: a commit took long, say. */
+		l->sample_watch = 0;
+		l->sampled = false;
+	}
 	if (l->sample_watch == 0) {
 		l->sample_watch = s->in->fresh_watch;
 	}

@@ -62,6 +62,7 @@ static struct guard_out decide(const struct step *s, size_t i, bool waited_out)
 		replicas[n++] = (struct guard_replica){
 			.id = m->id,
 			.name = m->name,
+			.beside_source = str_eq(m->host, source->host),
 			.obs = replica_word(s, j),
 		};
 	}
@@ -69,7 +70,6 @@ static struct guard_out decide(const struct step *s, size_t i, bool waited_out)
 		.source = step_obs(s, i),
 		.replicas = replicas,
 		.nreplicas = n,
-		.current = step_current_replid(s),
 		.accepted = replid_eq(&source->accepted_run, &s->g->op.run),
 		.waited_out = waited_out,
 	});

@@ -72,25 +72,43 @@ static const struct guard_replica *fullest(const struct guard_in *in)
 	return best;
 }
 
-/* The host was restarted: the last second that the source acknowledged may not be on its disk. */
+/*
+ * It lost power in the same moment as the source, and was not linked since: neither AOF has its
+ * last second, no position is left to compare, and the number of keys is all there is. So one
+ * machine that lost its power comes back by itself; several that did so one after the other do not.
+ */
+static bool lost_power_too(const struct guard_replica *r)
+{
+	return r->beside_source && r->obs->marker == MARKER_REBOOTED && r->obs->offset <= 1;
+}
+
+/*
+ * The host was restarted: the last second that the source acknowledged may not be on its disk. A
+ * replica may have it, unless it is at a position of the recorded stream that the recorded one
+ * covers. One whose position does not compare (it alone was restarted, or it follows a stream that
+ * nobody noted) is a doubt: the number of keys says nothing of what was written to them.
+ */
 static struct guard_out judge_rebooted(const struct guard_in *in)
 {
 	const struct recorded_position *rec = &in->source->recorded;
 	int64_t keys = in->source->keys;
-	bool recorded = replid_known(&rec->replid) && replid_eq(&rec->replid, &in->current);
 
 	for (size_t i = 0; i < in->nreplicas; i++) {
 		const struct guard_replica *r = &in->replicas[i];
 		const struct observation *o = r->obs;
-		bool canonical = replid_known(&in->current) && replid_eq(&o->replid, &in->current);
+		bool compares = replid_known(&rec->replid) && replid_eq(&o->replid, &rec->replid);
 
-		if (canonical && !recorded) {
-			return verdict(GUARD_REFUSE,
-				       "after a restart of its host no position of the source is "
-				       "recorded; replica " NAME_FMT " is at offset %" PRId64,
-				       r->name, o->offset);
+		if (o->keys == 0) {
+			continue;
 		}
-		if (canonical && o->offset > rec->offset) {
+		if (!compares && !lost_power_too(r)) {
+			return verdict(GUARD_REFUSE,
+				       "after a restart of its host the position of replica " NAME_FMT
+				       " does not compare with the last one recorded of the source; "
+				       "it holds %" PRId64 " keys, the source has %" PRId64,
+				       r->name, o->keys, keys);
+		}
+		if (compares && o->offset > rec->offset) {
 			return verdict(
 				GUARD_REFUSE,
 				"after a restart of its host the source may lack its last second: "
@@ -98,10 +116,7 @@ static struct guard_out judge_rebooted(const struct guard_in *in)
 				", the last one recorded of the source is %" PRId64,
 				r->name, o->offset, rec->offset);
 		}
-		/* At the very same position the data are the same, or the source lost something. */
-		bool differs = canonical && o->offset == rec->offset && o->keys != keys;
-
-		if (o->keys > keys || differs) {
+		if (o->keys > keys || (compares && o->offset == rec->offset && o->keys != keys)) {
 			return verdict(GUARD_REFUSE,
 				       "after a restart of its host the source has %" PRId64
 				       " keys, replica " NAME_FMT " holds %" PRId64,

@@ -15,6 +15,7 @@ enum guard_verdict {
 struct guard_replica {
 	struct id id;
 	const char *name;
+	bool beside_source; /* on the source's host: what happened to the host happened to both */
 	const struct observation *obs; /* NULL: not heard since this control plane started, or silent */
 };
 
@@ -22,7 +23,6 @@ struct guard_in {
 	const struct observation *source; /* guarded, of the new run; its server answers */
 	const struct guard_replica *replicas; /* the attached ones only */
 	size_t nreplicas;
-	struct replid current; /* the newest canonical replication id */
 	bool accepted;         /* the operator accepted a loss for exactly this run */
 	bool waited_out;       /* the limit for silent replicas has passed */
 };

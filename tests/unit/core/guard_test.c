@@ -12,6 +12,7 @@
 #define RUNS .proc = PROC_RUNNING, .role = SERVER_ROLE_REPLICA
 #define IN_HISTORY RUNS, .replid = { CURRENT }
 #define STRAYED RUNS, .replid = { OTHER }
+#define POWERLESS STRAYED, .marker = MARKER_REBOOTED
 
 struct guard_case {
 	const char *says;
@@ -19,7 +20,7 @@ struct guard_case {
 	size_t nreplicas;
 	struct observation replicas[3];
 	bool silent[3];
-	bool accepted, waited_out;
+	bool accepted, waited_out, elsewhere;
 	enum guard_verdict want;
 	const char *reason; /* a part of it */
 };
@@ -92,16 +93,25 @@ static const struct guard_case cases[] = {
 	  .want = GUARD_REFUSE },
 	{ "rebooted: without a record nothing says how far the source was",
 	  SOURCE(MARKER_REBOOTED, 9), 1, { { IN_HISTORY, .offset = 60, .keys = 9 } },
-	  .want = GUARD_REFUSE, .reason = "no position" },
-	{ "all rebooted, no replica kept the id: keys decide, enough",
-	  SOURCE(MARKER_REBOOTED, 9), 2, { { STRAYED, .keys = 9 }, { STRAYED, .keys = 3 } },
+	  .want = GUARD_REFUSE, .reason = "does not compare" },
+	{ "all lost power, none has a position left: keys decide, enough",
+	  REBOOTED_AT(100, 9), 2, { { POWERLESS, .keys = 9 }, { POWERLESS, .keys = 3 } },
 	  .want = GUARD_CONFIRM },
-	{ "all rebooted, no replica kept the id: keys decide, too few",
-	  SOURCE(MARKER_REBOOTED, 9), 2, { { STRAYED, .keys = 9 }, { STRAYED, .keys = 10 } },
+	{ "a replica that was only restarted has all it ever had: keys do not tell what is in them",
+	  REBOOTED_AT(100, 9), 1, { { STRAYED, .marker = MARKER_INTACT, .keys = 9 } },
+	  .want = GUARD_REFUSE, .reason = "does not compare" },
+	{ "a replica on another host lost power at another time",
+	  REBOOTED_AT(100, 9), 1, { { POWERLESS, .keys = 9 } }, .elsewhere = true,
+	  .want = GUARD_REFUSE, .reason = "does not compare" },
+	{ "nor when it lost power earlier and was linked since",
+	  REBOOTED_AT(100, 9), 1, { { STRAYED, .marker = MARKER_REBOOTED, .offset = 50, .keys = 9 } },
+	  .want = GUARD_REFUSE, .reason = "does not compare" },
+	{ "all lost power, none has a position left: keys decide, too few",
+	  REBOOTED_AT(100, 9), 2, { { POWERLESS, .keys = 9 }, { POWERLESS, .keys = 10 } },
 	  .want = GUARD_REFUSE, .reason = "'r1' holds 10" },
 	{ "the worst of several replicas decides",
 	  REBOOTED_AT(100, 9), 3,
-	  { { IN_HISTORY, .offset = 90, .keys = 9 }, { STRAYED, .keys = 2 }, { IN_HISTORY, .offset = 200, .keys = 9 } },
+	  { { IN_HISTORY, .offset = 90, .keys = 9 }, { POWERLESS, .keys = 2 }, { IN_HISTORY, .offset = 200, .keys = 9 } },
 	  .want = GUARD_REFUSE, .reason = "'r2'" },
 	{ "other files, and a replica holds keys",
 	  SOURCE(MARKER_DIFFERENT, 100), 1, { { IN_HISTORY, .keys = 1 } },
@@ -125,13 +135,13 @@ static struct guard_out run_case(const struct guard_case *c)
 
 	for (size_t i = 0; i < c->nreplicas; i++) {
 		replicas[i].name = names[i];
+		replicas[i].beside_source = !c->elsewhere;
 		replicas[i].obs = c->silent[i] ? NULL : &c->replicas[i];
 	}
 	return guard_decide(&(struct guard_in){
 		.source = &c->source,
 		.replicas = replicas,
 		.nreplicas = c->nreplicas,
-		.current = { CURRENT },
 		.accepted = c->accepted,
 		.waited_out = c->waited_out,
 	});
