@@ -10,6 +10,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -210,8 +211,19 @@ class Dev:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.range.close()
+        self.remove_sockets()
         if self.own:
             self.own.cleanup()
+
+    def remove_sockets(self):
+        """The agent's folder of sockets is elsewhere, so that their paths are short; an agent that
+        was killed left it behind."""
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            with open(os.path.join(self.dir, "agent", "host.json")) as f:
+                host = json.load(f)["id"]
+            above = self.env.get("XDG_RUNTIME_DIR")
+            shutil.rmtree(os.path.join(above, f"tanist-{host[:8]}") if above else
+                          f"/tmp/tanist-{os.geteuid()}-{host[:8]}", ignore_errors=True)
 
     def server_pids(self):
         """Servers below this folder that run: by the folder on their command line."""
