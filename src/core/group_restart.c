@@ -113,6 +113,25 @@ static bool hold(struct step *s, size_t i, const char *reason)
 	return true;
 }
 
+enum patience { WAITS, WAITED_OUT };
+
+/* What the guard says is done; false: it waits, or nothing is new. */
+static bool obey_guard(struct step *s, size_t i, enum patience p)
+{
+	struct guard_out d = decide(s, i, p == WAITED_OUT);
+
+	switch (d.verdict) {
+	case GUARD_CONFIRM:
+		confirm(s, i, d.reason);
+		return true;
+	case GUARD_REFUSE:
+		return hold(s, i, d.reason);
+	case GUARD_WAIT:
+		break;
+	}
+	return false;
+}
+
 static bool compare(struct step *s, size_t i)
 {
 	const struct observation *o = judged(s, i);
@@ -128,16 +147,8 @@ static bool compare(struct step *s, size_t i)
 		step_wake(s, limit_ms);
 		return waited_out && hold(s, i, "its server has not been seen to answer");
 	}
-	struct guard_out d = decide(s, i, waited_out);
-
-	switch (d.verdict) {
-	case GUARD_CONFIRM:
-		confirm(s, i, d.reason);
+	if (obey_guard(s, i, waited_out ? WAITED_OUT : WAITS)) {
 		return true;
-	case GUARD_REFUSE:
-		return hold(s, i, d.reason);
-	case GUARD_WAIT:
-		break;
 	}
 	step_wake(s, limit_ms);
 	return false;
@@ -146,21 +157,7 @@ static bool compare(struct step *s, size_t i)
 /* Each piece of news is a chance that the doubt is gone. */
 static bool held(struct step *s, size_t i)
 {
-	if (judged(s, i) == NULL) {
-		return false;
-	}
-	struct guard_out d = decide(s, i, true);
-
-	switch (d.verdict) {
-	case GUARD_CONFIRM:
-		confirm(s, i, d.reason);
-		return true;
-	case GUARD_REFUSE:
-		return hold(s, i, d.reason);
-	case GUARD_WAIT:
-		break;
-	}
-	return false;
+	return judged(s, i) != NULL && obey_guard(s, i, WAITED_OUT);
 }
 
 /*

@@ -54,7 +54,7 @@ static bool write_all(int fd, const void *data, size_t len)
 }
 
 /* Without this a rename is in the kernel's memory only, and the old content may be back. */
-static bool sync_parent(const char *path, struct err *e)
+bool file_sync_parent(const char *path, struct err *e)
 {
 	const char *slash = strrchr(path, '/');
 	char parent[PATH_MAX] = ".";
@@ -95,7 +95,7 @@ bool file_replace(const char *path, const void *data, size_t len, mode_t mode, s
 		return err_sys(e, "rename '%s' to '%s'", tmp, path);
 	}
 	tmp[0] = '\0'; /* the rename took it: nothing left to unlink */
-	return sync_parent(path, e);
+	return file_sync_parent(path, e);
 }
 
 /* Opens a regular file only: a FIFO put in its place would hold the loop up. */

@@ -20,6 +20,9 @@ int fd_take(int *fd);
 [[nodiscard]] bool file_replace(const char *path, const void *data, size_t len, mode_t mode,
 				struct err *e);
 
+/* Makes a create, rename or removal of path durable: fsync of its folder. */
+[[nodiscard]] bool file_sync_parent(const char *path, struct err *e);
+
 /* Appends the content to *ret. ERR_NOT_FOUND when missing, ERR_OVER_LIMIT above max bytes. */
 [[nodiscard]] bool file_read(const char *path, size_t max, struct str *ret, struct err *e);
 

@@ -78,18 +78,6 @@ static void close_sql(struct store_db *db)
 	db->sql = NULL;
 }
 
-static bool sync_folder_of(const char *path, struct err *e)
-{
-	char dir[PATH_MAX] = ".";
-	const char *slash = strrchr(path, '/');
-
-	if (slash != NULL) {
-		snprintf(dir, sizeof dir, "%.*s", (int)(slash - path) + 1, path);
-	}
-	auto_fd fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return (fd >= 0 && fsync(fd) == 0) || err_sys(e, "sync folder '%s'", dir);
-}
-
 static bool write_schema(const char *path, struct err *e)
 {
 	sqlite3 *sql = NULL;
@@ -135,7 +123,7 @@ static bool create(const char *path, struct err *e)
 	if (rename(temp, path) < 0) {
 		return err_sys(e, "rename '%s'", temp);
 	}
-	return sync_folder_of(path, e);
+	return file_sync_parent(path, e);
 }
 
 /* For the kernel's own words, which SQLite keeps to itself. Before SQLite has the file open. */
