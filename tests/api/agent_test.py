@@ -239,7 +239,10 @@ class Host:
         return os.path.join(self.folder, "agent", "instances", instance, *parts)
 
     def pid(self, instance):
-        with open(self.path(instance, "process.json")) as f:
+        """Waits: the agent writes its record of a process while the server starts already."""
+        path = self.path(instance, "process.json")
+        wait_for(f"{path}: the record of its process", lambda: os.path.exists(path))
+        with open(path) as f:
             pid = json.load(f)["pid"]
         self.pids.add(pid)
         return pid
