@@ -238,14 +238,17 @@ class Host:
     def path(self, instance, *parts):
         return os.path.join(self.folder, "agent", "instances", instance, *parts)
 
+    def recorded_pid(self, instance):
+        with open(self.path(instance, "process.json")) as f:
+            pid = json.load(f)["pid"]
+        self.pids.add(pid)
+        return pid
+
     def pid(self, instance):
         """Waits: the agent writes its record of a process while the server starts already."""
         path = self.path(instance, "process.json")
         wait_for(f"{path}: the record of its process", lambda: os.path.exists(path))
-        with open(path) as f:
-            pid = json.load(f)["pid"]
-        self.pids.add(pid)
-        return pid
+        return self.recorded_pid(instance)
 
     def applied(self, instance):
         """Waits until the newest goal is applied; gives the observation."""
@@ -281,7 +284,7 @@ class Host:
         self.stop()
         for name in os.listdir(os.path.join(self.folder, "agent", "instances")):
             try:
-                self.pid(name)
+                self.recorded_pid(name)
             except (OSError, ValueError, KeyError):
                 pass
         for pid in self.pids:
