@@ -6,6 +6,8 @@
 #include "agent/engine_state.h"
 #include "proto/conf.h"
 
+typedef void act_end_fn(struct act *a);
+
 struct act {
 	struct engine *e;
 	struct instance_out out;
@@ -25,14 +27,19 @@ struct act {
 	struct marker_files files;
 	enum marker_verdict verdict;
 
+	unsigned unanswered; /* commands that went out together */
+
 	/* CONFIG_SET */
-	const struct conf_setting *settings;
+	struct conf_setting *settings; /* asked about; then the first nsettings differ */
 	size_t nsettings;
 	const struct conf_user *users;
 	size_t nusers;
-	size_t next;        /* setting or user that is being asked about or set */
+	size_t next;        /* setting or user that is answered next */
 	struct str refused; /* what the server refused, in its own words */
 	uint64_t sum;
+
+	/* FENCE, RELEASE, UNFENCE, DROP_CLIENTS */
+	act_end_fn *carried_out;
 };
 
 /* Ends the act; *a is freed, and the engine told. */
@@ -41,6 +48,12 @@ void act_fail(struct act *a, const struct err *why); /* notes it; act_finish() f
 
 void act_start_server(struct act *a); /* act_start.c */
 void act_set_config(struct act *a);   /* act_config.c */
+
+/* act_fence.c */
+void act_fence(struct act *a);
+void act_release(struct act *a);
+void act_unfence(struct act *a);
+void act_drop_clients(struct act *a);
 
 /* For the answer to one command. */
 enum { ACT_COMMAND_LIMIT_MS = 5000 };

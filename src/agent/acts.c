@@ -1,6 +1,6 @@
 /*
- * What can be done to a server, except for the two that take several steps (act_start.c,
- * act_config.c). Every act may be repeated, and a crash before or after any of them is a test.
+ * What can be done to a server, except for what takes several steps (act_start.c, act_config.c,
+ * act_fence.c). Every act may be repeated, and a crash before or after any of them is a test.
  */
 #include "agent/act.h"
 
@@ -178,7 +178,7 @@ static void delete_files(struct act *a)
 	engine_job(a->e, delete_work, delete_done, a);
 }
 
-/* follow, guard, promote, aof-on */
+/* follow, guard, promote, yield, seal, aof-on */
 
 static void on_command(void *arg, const redisReply *reply, const struct err *err)
 {
@@ -256,6 +256,24 @@ static void carry_out(void *arg)
 		return;
 	case ACT_PROMOTE:
 		command(a, "SLAVEOF", "NO", "ONE", NULL);
+		return;
+	case ACT_YIELD:
+		follow(a);
+		return;
+	case ACT_SEAL:
+		command(a, "SLAVEOF", "127.0.0.1", "0", NULL);
+		return;
+	case ACT_FENCE:
+		act_fence(a);
+		return;
+	case ACT_RELEASE:
+		act_release(a);
+		return;
+	case ACT_UNFENCE:
+		act_unfence(a);
+		return;
+	case ACT_DROP_CLIENTS:
+		act_drop_clients(a);
 		return;
 	case ACT_AOF_ON:
 		command(a, "CONFIG", "SET", "appendonly", "yes");

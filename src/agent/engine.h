@@ -49,12 +49,13 @@ bool engine_is_busy(const struct engine *e);
 /* The newest durable goal; NULL when there is none. */
 const struct goal *engine_goal(const struct engine *e);
 
-/* Observations made from now on carry this number; `stream`: and are made every few milliseconds.
+/*
+ * What came beside the newest goal, after engine_take_goal(). Observations made from now on carry
+ * its number; what else it says counts once that goal is in force, and only with it.
  */
-enum engine_pace { ENGINE_ONCE, ENGINE_STREAM };
-void engine_watch(struct engine *e, uint64_t watch, enum engine_pace pace);
+void engine_watch(struct engine *e, const struct goal_live *live);
 
-void engine_unwatch(struct engine *e); /* the number stays, the stream ends */
+void engine_unwatch(struct engine *e); /* the number stays, all the rest has ended */
 
 /* Stops the server cleanly, and leaves it stopped; whatever the goal says. */
 void engine_stop(struct engine *e);

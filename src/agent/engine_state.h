@@ -12,6 +12,7 @@
 #include "core/instance.h"
 #include "io/process.h"
 #include "io/redis.h"
+#include "io/turn.h"
 
 struct act;
 
@@ -28,7 +29,13 @@ struct run {
 	int64_t log_from;                   /* size of its log before the start */
 	uint64_t settings;                  /* engine_settings_sum() it has */
 	unsigned strikes; /* times in a row that INFO was not answered and no CPU was used */
+	bool silent;      /* INFO was not answered the last time */
 	uint64_t cpu_ticks;
+	bool linked;             /* to a source, at any look */
+	bool fence_known;        /* whether it is fenced; one that was adopted is asked first */
+	bool fenced;             /* min-slaves-to-write is above any count */
+	bool paused;             /* by this agent .. */
+	int64_t paused_until_ms; /* .. until then, or maybe by the one before it; 0: not */
 	char socket[108];
 };
 
@@ -41,6 +48,9 @@ struct engine {
 	struct arena goal_arena;
 	struct goal goal;
 	bool has_goal, confirmed;
+	bool clients_dropped; /* as the goal asks */
+	bool pause_spent;     /* writes were paused for this goal: not a second time */
+	int64_t goal_ms;      /* since when it has asked for its present role */
 	struct str incoming; /* a goal that is not durable yet, as JSON; empty: none */
 	uint64_t newest_epoch, newest_revision; /* of `incoming`, or of the goal */
 	enum goal_run newest_run, saving_run;
@@ -48,6 +58,8 @@ struct engine {
 
 	struct run run;
 	struct redis *redis;
+	bool old_login; /* with the secret of an earlier goal, which the server still has */
+	bool relogin;   /* it has not any more */
 	bool ever_ran; /* a run of this instance is known, now or before */
 	int64_t exited_ms;
 	unsigned failures;
@@ -56,8 +68,10 @@ struct engine {
 	struct observation obs;
 	int64_t moved_ms; /* something was done or asked for lately: look often */
 	int64_t disk_ms;  /* disk figures are of then */
-	uint64_t watch;
-	bool stream, looked;
+	struct goal_live live; /* belongs to the goal of these numbers */
+	int64_t urgent_until_ms; /* nobody may have told us that it is over */
+	uint64_t live_epoch, live_revision;
+	bool looked;
 
 	struct marker marker;
 	enum marker_verdict verdict; /* on the files of the current run */
@@ -69,6 +83,9 @@ struct engine {
 	struct recorded_position young, settled; /* seen a moment ago; seen so long ago that it is on the disk */
 	int64_t young_ms;
 	int64_t offset_before, keys_before; /* at the look before: do they stand still? */
+	int64_t looked_ms;      /* the newest answered look */
+	int64_t applied_before; /* slave_offset at the look before .. */
+	int64_t applied_ms;     /* .. and since when it has been so */
 
 	uint64_t conf_sum; /* of the file on disk */
 	struct act *act;   /* under way */
@@ -85,6 +102,7 @@ struct engine {
 	bool again;       /* something happened meanwhile */
 	bool stopping;    /* engine_stop() */
 	struct timer *timer;
+	struct turn *now; /* in place of a timer of 0, which takes a millisecond or two */
 };
 
 /* goals.c */
@@ -92,7 +110,7 @@ void goal_load(struct engine *e);
 bool goal_save_is_due(const struct engine *e);
 void goal_save(struct engine *e); /* then the cycle goes on */
 
-/* One turn of the cycle; the timer's callback. */
+/* One turn of the cycle; the callback of `timer` and `now`. */
 void engine_turn(void *arg);
 /* Ends the turn: the next one at this point in time (0: when something happens). */
 void engine_rest(struct engine *e, int64_t at_ms);

@@ -49,14 +49,19 @@ static void install_goal(struct engine *e, const struct str *text)
 	/* A commit of the group that is not about this instance moves the revision alone. */
 	bool same = e->has_goal && g.epoch == e->goal.epoch && g.run == e->goal.run &&
 		    g.role == e->goal.role;
-	reconnect = reconnect || !same_secret(&g.secrets.agent, &e->goal.secrets.agent) ||
-		    !str_eq(g.version, e->goal.version);
+	bool secret = e->has_goal && !same_secret(&g.secrets.agent, &e->goal.secrets.agent);
+	/* A server that runs has the old one until it is told: then engine_turn() connects anew. */
+	e->old_login = (e->old_login || secret) && e->run.process != NULL;
+	reconnect = reconnect || (secret && !e->old_login) || !str_eq(g.version, e->goal.version);
 	arena_done(&e->goal_arena);
 	e->goal_arena = a;
 	e->goal = g;
 	e->has_goal = true;
 	e->confirmed = true;
 	e->obs.goal_applied = false;
+	e->clients_dropped = e->clients_dropped && g.drop_clients;
+	e->pause_spent = e->pause_spent && same;
+	e->goal_ms = same ? e->goal_ms : clock_ms();
 	e->hold_until_ms = e->refused_until_ms = 0;
 	e->refusals = e->repeats = 0;
 	e->trouble[0] = '\0';

@@ -171,7 +171,7 @@ static void take_watches(struct agent_host *h, const struct wire_goals *g)
 		if (w == NULL) {
 			engine_unwatch(e);
 		} else {
-			engine_watch(e, w->watch, w->stream ? ENGINE_STREAM : ENGINE_ONCE);
+			engine_watch(e, &w->live);
 		}
 	}
 }

@@ -225,12 +225,15 @@ void keeper_observed(struct engine *e)
 	    is_unconfirmed_source(e)) {
 		return;
 	}
-	if (o->role == SERVER_ROLE_REPLICA && (!o->link_up || o->sync_in_progress || e->stream)) {
+	bool was_master = e->marker.known && e->marker.role == SERVER_ROLE_MASTER;
+
+	if (o->role == SERVER_ROLE_REPLICA &&
+	    (!o->link_up || o->sync_in_progress || (e->live.stream && !was_master))) {
 		return; /* its files change all the time now, and its truth is the source */
 	}
 	let_settle(e, clock_ms());
 	if (run_is_new(e) || marker_glance(e->paths.data) != e->glance ||
-	    position_is_due(e, clock_ms())) {
+	    (!e->live.urgent && position_is_due(e, clock_ms()))) { /* its disk is waited for */
 		keep(e, KEEP_RUNNING);
 	}
 }

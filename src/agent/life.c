@@ -91,7 +91,7 @@ void engine_process_ended(void *arg, int status_known, int status)
 {
 	struct engine *e = arg;
 	struct run *r = &e->run;
-	bool told = r->stop_sent_ms != 0;
+	bool told = r->stop_sent_ms != 0 || (r->kill_sent_ms != 0 && !r->gave_up);
 	bool well = status_known ? status == 0 : said_goodbye(e);
 
 	process_free(r->process);
@@ -120,7 +120,7 @@ void engine_process_ended(void *arg, int status_known, int status)
 
 /* lifecycle */
 
-void engine_connect(struct engine *e)
+static void connect_with(struct engine *e, const struct secret *agent)
 {
 	struct server_version v;
 	const char *socket = e->run.socket[0] != '\0' ? e->run.socket : e->paths.socket;
@@ -128,12 +128,36 @@ void engine_connect(struct engine *e)
 	struct redis_config c = {
 		.socket = socket,
 		.user = acl ? CONF_USER_AGENT : NULL,
-		.password = e->goal.secrets.agent,
+		.password = *agent,
 		.connect_limit_ms = CONNECT_LIMIT_MS,
 	};
 
 	redis_free(e->redis);
 	e->redis = redis_new(e->env->loop, &c);
+}
+
+void engine_connect(struct engine *e)
+{
+	e->old_login = e->relogin = false;
+	connect_with(e, &e->goal.secrets.agent);
+}
+
+/*
+ * The agent before us may have had a goal with another secret and died before the server was told.
+ * The file is written behind that: it has the secret that the server was told last, or one earlier.
+ */
+static void connect_adopted(struct engine *e)
+{
+	auto_str file = {};
+	struct secret told;
+
+	engine_connect(e);
+	if (file_read(e->paths.conf, KIB(256), &file, NULL) &&
+	    conf_agent_secret(str_cstr(&file), &told) &&
+	    !str_eq(told.open, e->goal.secrets.agent.open)) {
+		connect_with(e, &told);
+		e->old_login = true;
+	}
 }
 
 static void load_marker(struct engine *e)
@@ -171,7 +195,10 @@ static void find_server(struct engine *e)
 	if (known && adopt(e, &r.key)) {
 		e->run.settings = r.settings;
 		str_copy(e->run.socket, sizeof e->run.socket, r.socket);
-	} else if (!adopt_find(e->paths.data, &key, NULL) || !adopt(e, &key)) {
+	} else if (adopt_find(e->paths.data, &key, NULL) && adopt(e, &key)) {
+		/* Its record was not written any more. The marker is, before a guarded start. */
+		e->run.mode = (struct start_mode){ .guarded = e->marker.pending };
+	} else {
 		return;
 	}
 	e->ever_ran = true;
@@ -197,6 +224,7 @@ struct engine *engine_new(struct agent_env *env, struct id instance)
 	probe_clear(&e->obs);
 	e->moved_ms = clock_ms();
 	e->timer = timer_new(env->loop, engine_turn, e);
+	e->now = turn_new(env->loop, engine_turn, e);
 	if (file_exists(e->paths.dir)) {
 		goal_load(e);
 		load_marker(e);
@@ -204,7 +232,9 @@ struct engine *engine_new(struct agent_env *env, struct id instance)
 	}
 	e->obs.marker = e->verdict;
 	e->obs.recorded = e->marker.position;
-	if (e->has_goal) {
+	if (e->has_goal && e->run.process != NULL) {
+		connect_adopted(e);
+	} else if (e->has_goal) {
 		engine_connect(e);
 	}
 	engine_wake(e);
@@ -220,6 +250,7 @@ void engine_free(struct engine *e)
 	redis_free(e->redis);
 	process_free(e->run.process);
 	timer_free(e->timer);
+	turn_free(e->now);
 	marker_done(&e->marker);
 	str_done(&e->incoming);
 	arena_done(&e->goal_arena);
@@ -254,23 +285,33 @@ bool engine_has_looked(const struct engine *e)
 
 bool engine_streams(const struct engine *e)
 {
-	return e->stream;
+	return e->live.stream || e->live.urgent;
 }
 
-void engine_watch(struct engine *e, uint64_t watch, enum engine_pace pace)
+static bool same_live(const struct goal_live *a, const struct goal_live *b)
 {
-	bool stream = pace == ENGINE_STREAM;
+	return a->watch == b->watch && a->stream == b->stream && a->urgent == b->urgent &&
+	       a->peer_offset == b->peer_offset && a->release == b->release;
+}
 
-	if (watch != e->watch || (stream && !e->stream)) {
+void engine_watch(struct engine *e, const struct goal_live *live)
+{
+	enum { URGENT_LIMIT_MS = 15000 }; /* longer than any phase that is urgent */
+	bool news = !same_live(live, &e->live) || e->live_epoch != e->newest_epoch ||
+		    e->live_revision != e->newest_revision;
+
+	e->live = *live;
+	e->live_epoch = e->newest_epoch;
+	e->live_revision = e->newest_revision;
+	if (news) {
+		e->urgent_until_ms = clock_ms() + URGENT_LIMIT_MS;
 		engine_wake(e);
 	}
-	e->watch = watch;
-	e->stream = stream;
 }
 
 void engine_unwatch(struct engine *e)
 {
-	e->stream = false;
+	e->live = (struct goal_live){ .watch = e->live.watch, .peer_offset = -1 };
 }
 
 void engine_stop(struct engine *e)

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "io/client.h"
 #include "io/file.h"
+#include "io/turn.h"
 
 enum {
 	REPORT_LIMIT_MS = 10000,
@@ -22,7 +23,8 @@ struct link {
 	char *authorization; /* a header; a secret */
 
 	struct http_call *report, *goals; /* under way */
-	struct timer *report_timer;       /* the next report: heartbeat, or at once */
+	struct timer *report_timer;       /* the next report: heartbeat, or after an error */
+	struct turn *report_now;          /* the next report: there is news */
 	struct timer *goals_timer;        /* the next request after an error */
 	bool report_again;                /* news came while one was under way */
 	bool told_full; /* the report under way, or the last one, was a full one */
@@ -235,7 +237,11 @@ static void on_report(void *arg, int status, const char *body, size_t len, const
 	host_report_arrived(k->c.host);
 	note_back(k);
 	take_answer(k, &answer);
-	timer_set_at(k->report_timer, k->report_again ? 0 : next_heartbeat(k, clock_ms()));
+	if (k->report_again) {
+		turn_set(k->report_now);
+	} else {
+		timer_set_at(k->report_timer, next_heartbeat(k, clock_ms()));
+	}
 	k->report_again = false;
 }
 
@@ -248,6 +254,7 @@ static void send_report(void *arg)
 		k->report_again = true;
 		return;
 	}
+	timer_stop(k->report_timer);
 	k->told_full = k->full;
 	host_write_report(k->c.host, k->full ? REPORT_FULL : REPORT_CHANGES, &body);
 	k->report = call(k, "POST", "/agent/v1/report", &body, REPORT_LIMIT_MS, on_report);
@@ -258,7 +265,7 @@ void link_report(struct link *k)
 	if (k->report != NULL) {
 		k->report_again = true;
 	} else if (k->running && k->report_errors == 0) {
-		timer_set_in(k->report_timer, 0); /* what else this turn brings goes along */
+		turn_set(k->report_now); /* what else this turn brings goes along */
 	}
 }
 
@@ -275,6 +282,7 @@ struct link *link_new(const struct link_config *c)
 	k->full = true;
 	k->client = http_client_new(c->loop);
 	k->report_timer = timer_new(c->loop, send_report, k);
+	k->report_now = turn_new(c->loop, send_report, k);
 	k->goals_timer = timer_new(c->loop, ask_for_goals, k);
 	return k;
 }
@@ -293,6 +301,7 @@ void link_free(struct link *k)
 	}
 	http_client_free(k->client);
 	timer_free(k->report_timer);
+	turn_free(k->report_now);
 	timer_free(k->goals_timer);
 	free(k->authorization);
 	free(k);

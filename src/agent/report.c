@@ -12,8 +12,8 @@ static bool same_goal(const struct observation *a, const struct observation *b)
 static bool same_run(const struct observation *a, const struct observation *b)
 {
 	return a->proc == b->proc && replid_eq(&a->run_id, &b->run_id) &&
-	       a->guarded == b->guarded && str_eq(a->error, b->error) && a->marker == b->marker &&
-	       a->loading == b->loading && a->role == b->role;
+	       a->guarded == b->guarded && a->fenced == b->fenced && str_eq(a->error, b->error) &&
+	       a->marker == b->marker && a->loading == b->loading && a->role == b->role;
 }
 
 static bool same_stream(const struct observation *a, const struct observation *b)
@@ -29,13 +29,15 @@ static bool same_files(const struct observation *a, const struct observation *b)
 {
 	return a->sync_full == b->sync_full && a->aof_enabled == b->aof_enabled &&
 	       a->aof_rewriting == b->aof_rewriting &&
-	       a->aof_last_rewrite_ok == b->aof_last_rewrite_ok && a->durable == b->durable;
+	       a->aof_last_rewrite_ok == b->aof_last_rewrite_ok && a->durable == b->durable &&
+	       a->disk_error == b->disk_error;
 }
 
 /* What moves by itself. */
 static bool same_figures(const struct observation *a, const struct observation *b)
 {
-	return a->offset == b->offset && a->slave_offset == b->slave_offset && a->keys == b->keys &&
+	return a->offset == b->offset && a->slave_offset == b->slave_offset &&
+	       a->read_offset == b->read_offset && a->keys == b->keys &&
 	       a->sync_done_bytes == b->sync_done_bytes && a->loading_pct == b->loading_pct &&
 	       a->save_progress == b->save_progress &&
 	       a->recorded.offset == b->recorded.offset && a->recorded.keys == b->recorded.keys &&

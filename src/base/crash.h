@@ -4,6 +4,7 @@
  *
  * TANIST_CRASH=NAME[#N]      the point at which the program kills itself (SIGKILL), when it passes
  *                            there for the N-th time (1)
+ * TANIST_CRASH=@FILE         the same, read from FILE at each pass: one life, many crashes
  * TANIST_CRASH_SIGNAL=STOP   it stops itself there instead (SIGSTOP): the test kills what it likes
  *                            at just that moment, and continues it
  * TANIST_CRASH_FLAG=FILE     created at that moment; while it exists no point kills again. Beside

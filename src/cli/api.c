@@ -251,6 +251,15 @@ bool api_get(struct api *a, const char *path, struct api_answer *ret, struct err
 	return api_call(a, "GET", path, NULL, API_LIMIT_MS, ret, e);
 }
 
+bool api_action(struct api *a, const struct id_text *id, const char *body, struct api_answer *ret,
+		struct err *e)
+{
+	auto_str path = {};
+
+	str_printf(&path, "/instances/%s/action", id->s);
+	return api_call(a, "POST", str_cstr(&path), body, API_LIMIT_MS, ret, e);
+}
+
 /* The marker of the link to the next page. False: this was the last page. */
 static bool next_marker(const json_t *page, struct id_text *ret)
 {

@@ -48,6 +48,10 @@ void api_answer_done(struct api_answer *r);
 /* api_call() with GET and the usual limit. */
 [[nodiscard]] bool api_get(struct api *a, const char *path, struct api_answer *ret, struct err *e);
 
+/* Posts an action on the instance with this id, with the usual limit. */
+[[nodiscard]] bool api_action(struct api *a, const struct id_text *id, const char *body,
+			      struct api_answer *ret, struct err *e);
+
 /*
  * All pages of /instances or /instances/detail, as one array that the caller frees. *ret_body is
  * the answer itself when there was one page, else the pages put together.

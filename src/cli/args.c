@@ -8,6 +8,8 @@
 
 #include "base/str.h"
 
+enum { DURABILITY_MAX = 1'000'000 }; /* the API knows how many replicas there are */
+
 struct parse {
 	int argc;
 	char *const *argv;
@@ -23,6 +25,29 @@ bool args_given(const struct args *args, enum option_id option)
 int64_t args_number(const struct args *args, enum option_id option, int64_t standard)
 {
 	return args_given(args, option) ? args->number[option] : standard;
+}
+
+bool args_durability(const char *word, struct durability_text *ret, struct err *e)
+{
+	char digits[16];
+	size_t len = strlen(word);
+	int64_t k;
+
+	if (str_eq(word, "async")) {
+		str_copy(ret->s, sizeof ret->s, word);
+		return true;
+	}
+	if (str_starts(word, "bounded(") && word[len - 1] == ')') {
+		word += strlen("bounded(");
+		len = strlen(word) - 1;
+	}
+	snprintf(digits, sizeof digits, "%.*s", (int)len, word);
+	if (len >= sizeof digits || !str_to_i64(digits, &k) || k < 1 || k > DURABILITY_MAX) {
+		return err_set(e, ERR_INVALID, "durability is async, or a number of replicas from 1 "
+			       "up, not '%s'", word);
+	}
+	snprintf(ret->s, sizeof ret->s, "bounded(%d)", (int)k);
+	return true;
 }
 
 static bool unknown_command(const char *word, struct err *e)

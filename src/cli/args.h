@@ -27,5 +27,14 @@ struct args {
 
 bool args_given(const struct args *args, enum option_id option);
 
+/*
+ * "async", "K" or "bounded(K)" as the API writes it. ERR_INVALID: neither; the message says what
+ * there is.
+ */
+struct durability_text {
+	char s[24];
+};
+[[nodiscard]] bool args_durability(const char *word, struct durability_text *ret, struct err *e);
+
 /* The number given, or `standard`. */
 int64_t args_number(const struct args *args, enum option_id option, int64_t standard);

@@ -87,6 +87,9 @@ void docs_command(const struct command *cmd, FILE *out)
 	fputs("Usage: tanist ", out);
 	command_synopsis(cmd, out);
 	fprintf(out, "\n\n%s.\n", cmd->help);
+	if (cmd->alias != NULL) {
+		fprintf(out, "Trove's name for it is understood too: %s.\n", cmd->alias);
+	}
 	if (cmd->more[0] != '\0') {
 		fputc('\n', out);
 		wrapped(cmd->more, out);
@@ -138,6 +141,9 @@ static void man_command(const struct command *cmd, FILE *out)
 		fputs(o->kind == OPTION_LIST ? "]..." : "]", out);
 	}
 	fprintf(out, "\n\n%s.%s%s\n\n", cmd->help, cmd->more[0] == '\0' ? "" : " ", cmd->more);
+	if (cmd->alias != NULL) {
+		fprintf(out, "Trove's name for it is understood too: *%s*.\n\n", cmd->alias);
+	}
 	for (size_t i = 0; i < OPT_COUNT; i++) {
 		if ((cmd->options >> i & 1) != 0) {
 			man_option(&options[i], out);
@@ -214,8 +220,14 @@ void docs_bash(FILE *out)
 	for (size_t i = 0; i < ncommands; i++) {
 		fprintf(out, "%s%s", i == 0 ? "" : " ", commands[i].name);
 	}
+	fputs("\"\n\tlocal aliases=\"", out);
+	for (size_t i = 0; i < ncommands; i++) {
+		if (commands[i].alias != NULL) {
+			fprintf(out, " %s", commands[i].alias);
+		}
+	}
 	fputs("\"\n\tfor ((i = 1; i < COMP_CWORD; i++)); do\n"
-	      "\t\tcase \" $commands \" in *\" ${COMP_WORDS[i]//_/-} \"*) "
+	      "\t\tcase \" $commands$aliases \" in *\" ${COMP_WORDS[i]//_/-} \"*) "
 	      "command=${COMP_WORDS[i]//_/-}; break ;; esac\n"
 	      "\tdone\n"
 	      "\tcase \"$command\" in\n\t'') words=$commands opts=\"",
@@ -223,7 +235,9 @@ void docs_bash(FILE *out)
 	bash_options(OPTIONS_GLOBAL, out);
 	fputs("\" ;;\n", out);
 	for (size_t i = 0; i < ncommands; i++) {
-		fprintf(out, "\t%s)\n\t\topts=\"", commands[i].name);
+		fprintf(out, "\t%s%s%s)\n\t\topts=\"", commands[i].name,
+			commands[i].alias == NULL ? "" : "|",
+			commands[i].alias == NULL ? "" : commands[i].alias);
 		bash_options(commands[i].options | OPTIONS_GLOBAL, out);
 		fprintf(out, "\"\n\t\t[[ $cur == -* ]] || words=\"%s\" ;;\n", bash_words(&commands[i]));
 	}

@@ -10,22 +10,23 @@
 
 enum { EVENTS_LAST = 50, EVENTS_PAGE = 500, FOLLOW_HELD_S = 20, FOLLOW_AWAY_S = 60 };
 
-/* What belongs together: the group, or in a Trove without our keys the source. */
-static const char *group_of(const json_t *instance)
-{
-	const char *group = api_text(instance, "group_id");
-
-	if (group[0] == '\0') {
-		group = api_text(api_object(instance, "replica_of"), "id");
-	}
-	return group[0] == '\0' ? api_text(instance, "id") : group;
-}
-
 static const struct column topology_columns[] = {
 	{ "NAME", COLUMN_TREE },        { "ROLE", COLUMN_TEXT },   { "STATUS", COLUMN_TEXT },
 	{ "ADDRESS", COLUMN_TEXT },     { "LAG", COLUMN_RIGHT },   { "DURABLE", COLUMN_TEXT },
 	{ "FIRST COPY", COLUMN_EXTRA }, { "EPOCH", COLUMN_EXTRA }, { "ID", COLUMN_EXTRA },
 };
+
+/* A group's durability stands at its source, when it is any. */
+static void topology_role(const json_t *instance, struct str *out)
+{
+	const char *durability = api_text(instance, "durability");
+
+	str_append(out, instance_role(instance));
+	if (!instance_is_replica(instance) && durability[0] != '\0' && !str_eq(durability, "async")) {
+		str_append(out, ", ");
+		str_append(out, durability);
+	}
+}
 
 static struct libscols_line *topology_row(struct table *t, struct libscols_line *parent,
 					  const json_t *instance)
@@ -33,9 +34,10 @@ static struct libscols_line *topology_row(struct table *t, struct libscols_line 
 	struct libscols_line *row = table_row(t, parent);
 	const json_t *lag = json_object_get(instance, "lag_bytes");
 	const json_t *durable = json_object_get(instance, "durable");
-	auto_str status = {}, address = {}, epoch = {}, copy = {};
+	auto_str status = {}, address = {}, epoch = {}, copy = {}, role = {};
 	char bytes[TEXT_BYTES_MAX] = "";
 
+	topology_role(instance, &role);
 	instance_status(instance, &status);
 	instance_address(instance, &address);
 	instance_progress(instance, &copy);
@@ -50,7 +52,7 @@ static struct libscols_line *topology_row(struct table *t, struct libscols_line 
 		text_bytes(json_integer_value(lag), bytes);
 	}
 	table_cell(t, row, 0, api_text(instance, "name"));
-	table_cell(t, row, 1, instance_role(instance));
+	table_cell(t, row, 1, str_cstr(&role));
 	table_cell(t, row, 2, str_cstr(&status));
 	table_cell(t, row, 3, str_cstr(&address));
 	table_cell(t, row, 4, bytes);
@@ -67,7 +69,7 @@ static bool has_source(const json_t *all, const json_t *replica)
 	for (size_t i = 0; i < json_array_size(all); i++) {
 		const json_t *other = json_array_get(all, i);
 
-		if (!instance_is_replica(other) && str_eq(group_of(other), group_of(replica))) {
+		if (!instance_is_replica(other) && str_eq(instance_group(other), instance_group(replica))) {
 			return true;
 		}
 	}
@@ -92,7 +94,7 @@ static void topology_tree(const json_t *all, struct table *t)
 			const json_t *replica = json_array_get(all, j);
 
 			if (instance_is_replica(replica) &&
-			    str_eq(group_of(replica), group_of(source))) {
+			    str_eq(instance_group(replica), instance_group(source))) {
 				topology_row(t, root, replica);
 			}
 		}
@@ -128,14 +130,14 @@ static bool narrow(struct cli *c, json_t *all, struct str *body, struct err *e)
 		const json_t *instance = json_array_get(all, i);
 
 		if (str_eq(api_text(instance, "id"), id.s)) {
-			str_append(&group, group_of(instance));
+			str_append(&group, instance_group(instance));
 		}
 	}
 	if (group.len == 0) {
 		return err_set(e, ERR_NOT_FOUND, "there is no instance '%s'", c->args.words[0]);
 	}
 	for (size_t i = json_array_size(all); i-- > 0;) {
-		if (!str_eq(group_of(json_array_get(all, i)), str_cstr(&group))) {
+		if (!str_eq(instance_group(json_array_get(all, i)), str_cstr(&group))) {
 			json_array_remove(all, i);
 		}
 	}
@@ -199,8 +201,8 @@ bool cmd_operations(struct cli *c, struct err *e)
 		table_cell(t, row, 0, api_text(op, "group_name"));
 		table_cell(t, row, 1, api_text(op, "kind"));
 		table_cell(t, row, 2, api_text(op, "phase"));
-		table_cell(t, row, 3, api_text(op, "target_name"));
-		table_cell(t, row, 4, api_text(op, "since"));
+		table_cell(t, row, 3, api_text(op, "instance_name"));
+		table_cell(t, row, 4, api_text(op, "phase_since"));
 		table_cell(t, row, 5, api_text(op, "leaves_when"));
 	}
 	table_print(t, c->out);

@@ -1,5 +1,5 @@
 /*
- * Commands about instances: create, list, show, delete, rename, start.
+ * Commands about single instances: create, list, show, rename, start, adopt.
  */
 #include <inttypes.h>
 
@@ -54,17 +54,22 @@ static void write_datastore(struct jw *w, const struct args *args)
 	jw_end(w);
 }
 
-/* flavor and source: "" when not given. */
-static void write_create(const struct args *args, const char *flavor, const char *source,
-			 struct str *out)
+/* "" is what was not given. */
+struct wanted {
+	struct str flavor; /* its id */
+	struct id_text source;
+	struct durability_text durability;
+};
+
+static void write_create(const struct args *args, const struct wanted *x, struct str *out)
 {
 	struct jw w = { .out = out };
 
 	jw_object(&w, NULL);
 	jw_object(&w, "instance");
 	jw_str(&w, "name", args->words[0]);
-	if (flavor[0] != '\0') {
-		jw_str(&w, "flavorRef", flavor);
+	if (x->flavor.len > 0) {
+		jw_str(&w, "flavorRef", x->flavor.p);
 	}
 	if (args_given(args, OPT_SIZE)) {
 		jw_object(&w, "volume");
@@ -72,8 +77,11 @@ static void write_create(const struct args *args, const char *flavor, const char
 		jw_end(&w);
 	}
 	write_datastore(&w, args);
-	if (source[0] != '\0') {
-		jw_str(&w, "replica_of", source);
+	if (x->source.s[0] != '\0') {
+		jw_str(&w, "replica_of", x->source.s);
+	}
+	if (x->durability.s[0] != '\0') {
+		jw_str(&w, "durability", x->durability.s);
 	}
 	if (args_given(args, OPT_REPLICA_COUNT)) {
 		jw_int(&w, "replica_count", args->number[OPT_REPLICA_COUNT]);
@@ -82,7 +90,7 @@ static void write_create(const struct args *args, const char *flavor, const char
 	jw_end(&w);
 }
 
-static bool check_create(const struct args *args, struct err *e)
+static bool check_create(const struct args *args, struct wanted *x, struct err *e)
 {
 	bool replica = args_given(args, OPT_REPLICA_OF);
 
@@ -98,7 +106,16 @@ static bool check_create(const struct args *args, struct err *e)
 		return err_set(e, ERR_INVALID,
 			       "--replica-count counts replicas: name their source with --replica-of");
 	}
-	return true;
+	if (!args_given(args, OPT_DURABILITY)) {
+		return true;
+	}
+	if (replica) {
+		return err_set(e, ERR_INVALID,
+			       "--durability is for a new data set; a replica's group has one already: "
+			       "`tanist durability %s`",
+			       args->text[OPT_REPLICA_OF]);
+	}
+	return args_durability(args->text[OPT_DURABILITY], &x->durability, e);
 }
 
 static bool add_id(struct id_text *ids, size_t max, size_t *n, const char *text)
@@ -205,24 +222,23 @@ static bool after_create(struct cli *c, const struct id_text *ids, size_t n, str
 	return true;
 }
 
-bool cmd_create(struct cli *c, struct err *e)
+static bool create(struct cli *c, struct wanted *x, struct err *e)
 {
 	struct id_text *ids = arena_alloc(&c->arena, sizeof *ids * WAIT_IDS_MAX);
-	struct id_text source = {};
-	auto_str flavor = {}, body = {};
+	const char *source = c->args.text[OPT_REPLICA_OF];
+	auto_str body = {};
 	auto_answer r = {};
 
-	if (!check_create(&c->args, e)) {
+	if (!check_create(&c->args, x, e)) {
 		return false;
 	}
-	if (c->args.nwords > 1 && !find_flavor(c, c->args.words[1], &flavor, e)) {
+	if (c->args.nwords > 1 && !find_flavor(c, c->args.words[1], &x->flavor, e)) {
 		return false;
 	}
-	if (args_given(&c->args, OPT_REPLICA_OF) &&
-	    !api_find(&c->api, c->args.text[OPT_REPLICA_OF], &source, e)) {
+	if (source != NULL && !api_find(&c->api, source, &x->source, e)) {
 		return false;
 	}
-	write_create(&c->args, str_cstr(&flavor), source.s, &body);
+	write_create(&c->args, x, &body);
 	if (!api_call(&c->api, "POST", "/instances", str_cstr(&body), CREATE_LIMIT_MS, &r, e)) {
 		return false;
 	}
@@ -235,6 +251,15 @@ bool cmd_create(struct cli *c, struct err *e)
 		text_json(&r.body, c->out);
 	}
 	return after_create(c, ids, n, e);
+}
+
+bool cmd_create(struct cli *c, struct err *e)
+{
+	struct wanted x = {};
+	bool ok = create(c, &x, e);
+
+	str_done(&x.flavor);
+	return ok;
 }
 
 static bool one_page(struct cli *c, json_t **ret, struct str *ret_body, struct err *e)
@@ -365,64 +390,6 @@ bool cmd_show(struct cli *c, struct err *e)
 	return true;
 }
 
-/* Looks all of them up, replicas first: a source with replicas cannot go. */
-static bool find_doomed(struct cli *c, struct id_text *ret_ids, struct err *e)
-{
-	size_t n = c->args.nwords, front = 0, back = n;
-
-	for (size_t i = 0; i < n; i++) {
-		struct id_text id;
-		auto_answer r = {};
-		auto_str path = {};
-
-		if (!api_find(&c->api, c->args.words[i], &id, e)) {
-			return false;
-		}
-		str_printf(&path, "/instances/%s", id.s);
-		if (!api_get(&c->api, str_cstr(&path), &r, e)) {
-			return err_wrap(e, "%s", c->args.words[i]);
-		}
-		ret_ids[instance_is_replica(api_object(r.json, "instance")) ? front++ : --back] = id;
-	}
-	return true;
-}
-
-bool cmd_delete(struct cli *c, struct err *e)
-{
-	size_t n = c->args.nwords, going = 0;
-	struct id_text *ids = arena_alloc(&c->arena, sizeof *ids * n);
-
-	if (!find_doomed(c, ids, e)) {
-		return false;
-	}
-	for (size_t i = 0; i < n; i++) {
-		auto_answer r = {};
-		auto_str path = {};
-
-		str_printf(&path, "/instances/%s", ids[i].s);
-		if (api_call(&c->api, "DELETE", str_cstr(&path), NULL, API_LIMIT_MS, &r, e)) {
-			ids[going++] = ids[i];
-		} else if (e->code == ERR_UNAVAILABLE) {
-			return false;
-		} else if (n > 1) {
-			cli_complain(c, e);
-		}
-	}
-	if (args_given(&c->args, OPT_WAIT) && going > 0) {
-		struct err waiting = {};
-
-		if (!wait_for_instances(c, ids, going, WAIT_GONE, &waiting)) {
-			*e = waiting;
-			return false;
-		}
-	}
-	if (going < n && n > 1) {
-		c->api.hint[0] = '\0';
-		return err_set(e, ERR_CONFLICT, "%zu of %zu were not deleted", n - going, n);
-	}
-	return going == n;
-}
-
 bool cmd_rename(struct cli *c, struct err *e)
 {
 	struct id_text id;
@@ -446,13 +413,9 @@ static bool send_action(struct cli *c, const char *body, struct err *e)
 {
 	struct id_text id;
 	auto_answer r = {};
-	auto_str path = {};
 
-	if (!api_find(&c->api, c->args.words[0], &id, e)) {
-		return false;
-	}
-	str_printf(&path, "/instances/%s/action", id.s);
-	return api_call(&c->api, "POST", str_cstr(&path), body, API_LIMIT_MS, &r, e);
+	return api_find(&c->api, c->args.words[0], &id, e) &&
+	       api_action(&c->api, &id, body, &r, e);
 }
 
 bool cmd_start(struct cli *c, struct err *e)

@@ -26,13 +26,14 @@ const struct option_row options[OPT_COUNT] = { OPTIONS(OPTION_ROW) };
 const struct command commands[] = {
 	{ "create", "NAME [FLAVOR]", 1, 2,
 	  O(SIZE) | O(DATASTORE) | O(DATASTORE_VERSION) | O(REPLICA_OF) | O(REPLICA_COUNT) |
-	  O(WAIT) | O(TIMEOUT),
+	  O(DURABILITY) | O(WAIT) | O(TIMEOUT),
 	  NEEDS_SERVER, cmd_create, "Create an instance, or replicas of one",
 	  "FLAVOR is the name or the id of a row of *flavor-list*. A new data set needs a flavor and "
 	  "--size; replicas take both from their source, so they may be left out with --replica-of.\n\n"
 	  "With --replica-count above 1 the replicas are named NAME-1, NAME-2 and so on, and are made "
 	  "in parallel. A replica is in BUILD until it holds all of its source's data, then ACTIVE; "
-	  "with --wait the progress of that first copy is shown (~ marks an estimate)." },
+	  "with --wait the progress of that first copy is shown (~ marks an estimate).\n\n"
+	  "A new data set may be given a --durability; *durability* tells what that promises." },
 	{ "list", "", 0, 0,
 	  O(LIMIT) | O(MARKER),
 	  NEEDS_SERVER, cmd_list, "List the project's instances",
@@ -42,10 +43,11 @@ const struct command commands[] = {
 	  NEEDS_SERVER, cmd_show, "Show one instance",
 	  "" },
 	{ "delete", "INSTANCE...", 1, COMMAND_ARGS_MANY,
-	  O(WAIT) | O(TIMEOUT),
+	  O(GROUP) | O(WAIT) | O(TIMEOUT),
 	  NEEDS_SERVER, cmd_delete, "Delete instances and their data",
-	  "Every name is looked up before anything is deleted; replicas go before their sources. With "
-	  "--wait it returns when processes and files are gone." },
+	  "Every name is looked up before anything is deleted; replicas go before their sources. A "
+	  "source that has replicas is not deleted alone: with --group, which takes one instance, any "
+	  "member stands for all of them. With --wait it returns when processes and files are gone." },
 	{ "rename", "INSTANCE NAME", 2, 2,
 	  0,
 	  NEEDS_SERVER, cmd_rename, "Give an instance another name",
@@ -64,11 +66,54 @@ const struct command commands[] = {
 	  "the copy knows are in ERROR and left alone. This makes what runs on the hosts the record of "
 	  "the instance's group: its source goes on, and its members are looked after again. What the "
 	  "store does not know at all (*events* calls it an orphan) stays where it is." },
+	{ "promote", "INSTANCE", 1, 1,
+	  O(NO_WAIT) | O(TIMEOUT),
+	  NEEDS_SERVER, cmd_promote, "Make a replica the source, with nothing lost",
+	  "A handover: the source stops taking writes for a moment, the replica catches up, then it is "
+	  "the source, and the old source a replica. Clients that ask the discovery endpoint follow. "
+	  "What cannot be done in time is undone, and the source goes on as before; *cancel* does the "
+	  "same before it has committed. It prints how it ended.",
+	  "promote-to-replica-source" },
+	{ "eject", "INSTANCE", 1, 1,
+	  O(ACCEPT_DATA_LOSS) | O(NO_WAIT) | O(TIMEOUT),
+	  NEEDS_SERVER, cmd_eject, "Replace a source that is gone by its most current replica",
+	  "Refused while the source lives; *promote* is for that. The old source is fenced: should it "
+	  "return it takes no writes, shows BLOCKED, and waits to be given to *attach* or *delete*. "
+	  "*elect* tells beforehand who would be chosen and what would be lost. When more would be lost "
+	  "than is allowed, or nobody can prove that the source is dead, --accept-data-loss is needed.",
+	  "eject-replica-source" },
+	{ "elect", "INSTANCE", 1, 1,
+	  0,
+	  NEEDS_SERVER, cmd_elect, "Show which replica an eject would choose now",
+	  "Nothing is changed. All replicas of the instance's group with their figures, the one that "
+	  "would be promoted, why, and what would be lost." },
+	{ "cancel", "INSTANCE", 1, 1,
+	  O(NO_WAIT) | O(TIMEOUT),
+	  NEEDS_SERVER, cmd_cancel, "Take back a promote or an eject that has not committed",
+	  "INSTANCE is any member of the group. Once another instance is the source it is too late, and "
+	  "the command says so." },
+	{ "detach-replica", "INSTANCE", 1, 1,
+	  O(NO_WAIT) | O(TIMEOUT),
+	  NEEDS_SERVER, cmd_detach_replica, "Make a replica the source of a group of its own",
+	  "It keeps the data that it has and takes writes. The group that it leaves goes on." },
+	{ "attach", "INSTANCE", 1, 1,
+	  O(REPLICA_OF) | O(NO_WAIT) | O(TIMEOUT),
+	  NEEDS_SERVER, cmd_attach, "Make an ejected instance a replica again",
+	  "What it holds and the source named by --replica-of does not is given up." },
+	{ "durability", "INSTANCE [async|K]", 1, 2,
+	  0,
+	  NEEDS_SERVER, cmd_durability, "Show or set how many replicas must be linked for a write",
+	  "INSTANCE is any member of the group. With async the source takes writes by itself. With a "
+	  "number K it takes none while fewer than K replicas are linked, and an eject refuses a winner "
+	  "that might lack a write which K replicas had. The setting does not wait for anybody: a single "
+	  "write is certain only when the client used WAIT K. The answer says what holds; without async or "
+	  "a number the command asks for nothing but that." },
 	{ "topology", "[INSTANCE]", 0, 1,
 	  0,
 	  NEEDS_SERVER, cmd_topology, "Show each source with its replicas",
 	  "For each replica its state, how many bytes it is behind (LAG), whether its files would "
-	  "survive a crash as they are (DURABLE), and how far its first copy has come." },
+	  "survive a crash as they are (DURABLE), and how far its first copy has come. A group's "
+	  "durability stands at its source, unless it is async." },
 	{ "operations", "", 0, 0,
 	  0,
 	  NEEDS_SERVER, cmd_operations, "Show the changes in progress",
@@ -139,8 +184,11 @@ static bool same_name(const char *name, const char *word, size_t len)
 const struct command *command_find(const char *name)
 {
 	for (size_t i = 0; i < ncommands; i++) {
-		if (same_name(commands[i].name, name, strlen(name))) {
-			return &commands[i];
+		const struct command *cmd = &commands[i];
+
+		if (same_name(cmd->name, name, strlen(name)) ||
+		    (cmd->alias != NULL && same_name(cmd->alias, name, strlen(name)))) {
+			return cmd;
 		}
 	}
 	return NULL;
@@ -200,36 +248,40 @@ static size_t unlikeness(const char *word, const char *name)
 	return d <= 2 && d < strlen(word) ? d : SIZE_MAX;
 }
 
+/* The name most like the word so far. */
+struct likeness {
+	const char *name;
+	size_t unlikeness;
+};
+
+static void compare(struct likeness *best, const char *word, const char *name)
+{
+	size_t d = name == NULL ? SIZE_MAX : unlikeness(word, name);
+
+	if (d < best->unlikeness) {
+		*best = (struct likeness){ name, d };
+	}
+}
+
 const char *command_nearest(const char *word)
 {
-	const char *best = NULL;
-	size_t best_d = SIZE_MAX;
+	struct likeness best = { NULL, SIZE_MAX };
 
 	for (size_t i = 0; i < ncommands; i++) {
-		size_t d = unlikeness(word, commands[i].name);
-
-		if (d < best_d) {
-			best = commands[i].name;
-			best_d = d;
-		}
+		compare(&best, word, commands[i].name);
+		compare(&best, word, commands[i].alias);
 	}
-	return best;
+	return best.name;
 }
 
 const char *option_nearest(const char *word)
 {
-	const char *best = NULL;
-	size_t best_d = SIZE_MAX;
+	struct likeness best = { NULL, SIZE_MAX };
 
 	for (size_t i = 0; i < OPT_COUNT; i++) {
-		size_t d = unlikeness(word, options[i].name);
-
-		if (d < best_d) {
-			best = options[i].name;
-			best_d = d;
-		}
+		compare(&best, word, options[i].name);
 	}
-	return best;
+	return best.name;
 }
 
 bool command_takes(const struct command *cmd, enum option_id option)

@@ -25,9 +25,13 @@ enum option_kind {
 	X(DATASTORE, "datastore", TEXT, "TYPE", 0, 0, "Kind of server: redis, valkey")           \
 	X(DATASTORE_VERSION, "datastore-version", TEXT, "VERSION", 0, 0,                         \
 	  "Version of the server, or the id of one")                                             \
-	X(REPLICA_OF, "replica-of", TEXT, "INSTANCE", 0, 0, "Create replicas of this instance")  \
+	X(REPLICA_OF, "replica-of", TEXT, "INSTANCE", 0, 0, "The instance to be a replica of")   \
 	X(REPLICA_COUNT, "replica-count", NUMBER, "N", 1, 1000, "How many replicas to create")   \
+	X(DURABILITY, "durability", TEXT, "async|K", 0, 0,                                       \
+	  "How many replicas must be linked for the source to take writes (default async: none)") \
+	X(GROUP, "group", FLAG, NULL, 0, 0, "The whole group: the source with all its replicas") \
 	X(WAIT, "wait", FLAG, NULL, 0, 0, "Wait until it is done, and show the progress")        \
+	X(NO_WAIT, "no-wait", FLAG, NULL, 0, 0, "Return as soon as it is accepted")              \
 	X(TIMEOUT, "timeout", NUMBER, "SECONDS", 1, 86400 * 7, "Longest wait (default 600)")     \
 	X(LIMIT, "limit", NUMBER, "N", 1, 1000000, "At most so many")                            \
 	X(MARKER, "marker", TEXT, "ID", 0, 0, "Begin behind the instance with this id")          \
@@ -90,11 +94,12 @@ struct command {
 	cmd_fn *run;
 	const char *help; /* one line, imperative, no full stop */
 	const char *more; /* paragraphs for `help COMMAND` and the manual page; "" when none */
+	const char *alias; /* what Trove's own client calls it; NULL: the same, or nothing */
 };
 extern const struct command commands[];
 extern const size_t ncommands;
 
-/* NULL when there is none. Hyphens and underscores are the same. */
+/* By name or alias; NULL when there is none. Hyphens and underscores are the same. */
 const struct command *command_find(const char *name);
 
 /* Index into options[], or OPT_COUNT. name has no leading hyphens and ends at len. */
@@ -110,6 +115,8 @@ void command_synopsis(const struct command *cmd, FILE *out);
 bool command_takes(const struct command *cmd, enum option_id option);
 
 cmd_fn cmd_create, cmd_list, cmd_show, cmd_delete, cmd_rename, cmd_start, cmd_adopt;
+cmd_fn cmd_promote, cmd_eject, cmd_cancel, cmd_detach_replica, cmd_attach;
+cmd_fn cmd_elect, cmd_durability;
 cmd_fn cmd_topology, cmd_operations, cmd_events;
 cmd_fn cmd_flavor_list, cmd_datastore_list;
 cmd_fn cmd_dev, cmd_help, cmd_version, cmd_completion;

@@ -73,6 +73,16 @@ void instance_percent(const json_t *instance, struct str *out)
 	}
 }
 
+const char *instance_group(const json_t *instance)
+{
+	const char *group = api_text(instance, "group_id");
+
+	if (group[0] == '\0') {
+		group = api_text(api_object(instance, "replica_of"), "id");
+	}
+	return group[0] == '\0' ? api_text(instance, "id") : group;
+}
+
 bool instance_is_replica(const json_t *instance)
 {
 	return str_eq(api_text(instance, "role"), "replica") ||
@@ -125,6 +135,22 @@ static void object(const json_t *j, struct str *out)
 	}
 }
 
+/* "handover since 2026-11-22T07:37:03Z, in handover-stage" */
+static void operation(const json_t *j, struct str *out)
+{
+	str_printf(out, "%s since %s, in %s", api_text(j, "operation"), api_text(j, "since"),
+		   api_text(j, "phase"));
+}
+
+/* "handover done 2026-11-22T07:37:03Z: reason" */
+static void last_operation(const json_t *j, struct str *out)
+{
+	bool done = json_is_true(json_object_get(j, "done"));
+
+	str_printf(out, "%s %s %s: %s", api_text(j, "operation"), done ? "done" : "not done",
+		   api_text(j, "at"), api_text(j, "reason"));
+}
+
 static void array(const json_t *j, struct str *out)
 {
 	for (size_t i = 0; i < json_array_size(j); i++) {
@@ -151,6 +177,10 @@ void instance_value(const char *key, const json_t *value, struct str *out)
 			str_printf(out, ", %.2f GB used",
 				   json_number_value(json_object_get(value, "used")));
 		}
+	} else if (str_eq(key, "operation") && json_is_object(value)) {
+		operation(value, out);
+	} else if (str_eq(key, "last_operation") && json_is_object(value)) {
+		last_operation(value, out);
 	} else if (str_eq(key, "lag_bytes") && json_is_integer(value)) {
 		str_append(out, text_bytes(json_integer_value(value), bytes));
 	} else if (json_is_object(value)) {

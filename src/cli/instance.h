@@ -20,6 +20,9 @@ void instance_address(const json_t *instance, struct str *out); /* "127.0.77.1:6
 void instance_progress(const json_t *instance, struct str *out); /* "1.0 MiB of ~4.0 MiB, 25%" */
 void instance_percent(const json_t *instance, struct str *out); /* "~25%" */
 
+/* What belongs together: the group's id, or in a Trove without our keys the source's. */
+const char *instance_group(const json_t *instance);
+
 /* "source" or "replica"; "" without a sign of either. */
 const char *instance_role(const json_t *instance);
 bool instance_is_replica(const json_t *instance);

@@ -1,22 +1,17 @@
 /*
- * Look, show, wait for news, look again. The number of the newest event is asked for before the
- * first look, so that a change between the two is not slept through.
+ * Look, show, wait for news, look again.
  */
 #include "cli/wait.h"
 
-#include <inttypes.h>
-#include <time.h>
-
 #include "base/clock.h"
 #include "cli/instance.h"
+#include "cli/news.h"
 #include "cli/progress.h"
 #include "cli/table.h"
 
 enum {
-	HELD_S = 10,         /* a request for news is held so long */
-	COPYING_HELD_S = 1,  /* bytes are no news: look each second while they move */
-	POLL_MS = 500,       /* where there is no event stream */
-	AWAY_MS = 20'000,    /* a control plane that restarts is back long before */
+	HELD_S = 10,        /* a request for news is held so long */
+	COPYING_HELD_S = 1, /* bytes are no news: look each second while they move */
 };
 
 enum outcome { PENDING, REACHED, FAILED };
@@ -35,11 +30,8 @@ struct wait {
 	enum wait_for what;
 	struct waited *rows;
 	size_t n;
-	int64_t limit_s, deadline_ms;
-	int64_t looked_ms;  /* when the instances were last asked for */
-	int64_t away_since_ms; /* the server does not answer since then; 0: it does */
-	uint64_t seen;      /* number of the last event we know of */
-	bool polling;
+	int64_t limit_s;
+	struct news news;
 	struct progress *progress;
 };
 
@@ -72,21 +64,6 @@ static void waited_gone(struct waited *w, enum wait_for what)
 	}
 }
 
-/* True also when the server is away for no longer than it may be. */
-static bool tolerate(struct wait *w, bool answered, struct err *e)
-{
-	int64_t now = clock_ms();
-
-	if (answered) {
-		w->away_since_ms = 0;
-		return true;
-	}
-	if (w->away_since_ms == 0) {
-		w->away_since_ms = now;
-	}
-	return e->code == ERR_UNAVAILABLE && now - w->away_since_ms < AWAY_MS;
-}
-
 static bool look(struct wait *w, struct err *e)
 {
 	for (size_t i = 0; i < w->n; i++) {
@@ -105,11 +82,10 @@ static bool look(struct wait *w, struct err *e)
 		} else if (ok) {
 			waited_set(&w->rows[i], api_object(r.json, "instance"), w->what);
 		}
-		if (!tolerate(w, ok, e)) {
+		if (!news_looked(&w->news, ok, e)) {
 			return false;
 		}
 	}
-	w->looked_ms = clock_ms();
 	return true;
 }
 
@@ -152,71 +128,17 @@ static bool copying(const struct wait *w)
 	return false;
 }
 
-static bool is_ours(const struct wait *w, const char *instance)
+/* Is it about one of ours? */
+static bool is_ours(const void *arg, const json_t *event)
 {
+	const struct wait *w = arg;
+
 	for (size_t i = 0; i < w->n; i++) {
-		if (str_eq(w->rows[i].id, instance)) {
+		if (str_eq(w->rows[i].id, api_text(event, "instance"))) {
 			return true;
 		}
 	}
 	return false;
-}
-
-/* Remembers the last number; true when one of the events is about an instance of ours. */
-static bool read_events(struct wait *w, const json_t *answer)
-{
-	const json_t *events = api_array(answer, "events");
-	bool ours = false;
-
-	for (size_t i = 0; i < json_array_size(events); i++) {
-		ours = ours || is_ours(w, api_text(json_array_get(events, i), "instance"));
-	}
-	w->seen = api_events_next(answer, w->seen);
-	return ours;
-}
-
-/* Where the event stream stands now: asked before the first look, so that nothing falls between. */
-static void find_last_event(struct wait *w)
-{
-	struct err e = {};
-
-	w->polling = !api_events_last(&w->c->api, &w->seen, &e);
-}
-
-static void pause_ms(int64_t ms)
-{
-	struct timespec t = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1'000'000 };
-
-	(void)nanosleep(&t, NULL);
-}
-
-/* Returns when there is a reason to look again. */
-static bool await_news(struct wait *w, struct err *e)
-{
-	int64_t held_s = copying(w) ? COPYING_HELD_S : HELD_S;
-	int64_t until_ms = w->looked_ms + held_s * 1000;
-
-	for (;;) {
-		int64_t left_ms = w->deadline_ms - clock_ms();
-		auto_answer r = {};
-		auto_str path = {};
-
-		if (w->polling || w->away_since_ms != 0 || left_ms < held_s * 1000) {
-			pause_ms(left_ms < POLL_MS ? (left_ms > 0 ? left_ms : 0) : POLL_MS);
-			return true;
-		}
-		str_printf(&path, "/events?after=%" PRIu64 "&wait=%lld", w->seen, (long long)held_s);
-		if (!api_call(&w->c->api, "GET", str_cstr(&path), NULL, (held_s + 5) * 1000, &r, e)) {
-			w->polling = r.status != 0; /* an answer, but no event stream */
-			return w->polling || tolerate(w, false, e);
-		}
-		if (read_events(w, r.json) || clock_ms() >= until_ms) {
-			return true;
-		}
-		if (json_array_size(api_array(r.json, "events")) == 0) {
-			return true; /* the hold ended */
-		}
-	}
 }
 
 static bool too_long(const struct wait *w, struct err *e)
@@ -249,7 +171,6 @@ static bool failures(const struct wait *w, struct err *e)
 
 static bool follow(struct wait *w, struct err *e)
 {
-	find_last_event(w);
 	for (;;) {
 		if (!look(w, e)) {
 			return false;
@@ -258,10 +179,10 @@ static bool follow(struct wait *w, struct err *e)
 		if (count(w, PENDING) == 0) {
 			return count(w, FAILED) == 0 || failures(w, e);
 		}
-		if (clock_ms() >= w->deadline_ms) {
+		if (clock_ms() >= w->news.deadline_ms) {
 			return too_long(w, e);
 		}
-		if (!await_news(w, e)) {
+		if (!news_await(&w->news, copying(w) ? COPYING_HELD_S : HELD_S, is_ours, w, e)) {
 			return false;
 		}
 	}
@@ -276,7 +197,7 @@ bool wait_for_instances(struct cli *c, const struct id_text *ids, size_t n, enum
 		.what = what,
 		.n = n > WAIT_IDS_MAX ? WAIT_IDS_MAX : n,
 		.limit_s = limit_s,
-		.deadline_ms = clock_ms() + limit_s * 1000,
+		.news = news_start(&c->api, clock_ms() + SEC(limit_s)),
 	};
 
 	w.rows = arena_alloc(&c->arena, sizeof *w.rows * w.n);

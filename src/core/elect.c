@@ -336,13 +336,38 @@ static void count_loss(const struct elect_in *in, struct elect_out *out)
 	out->loss_bytes = (known > most ? known : most) - offset_of(w);
 }
 
+/*
+ * Whoever has held all of the data, has more of it than the winner, and is kept from being promoted
+ * by something else. Async means that what nobody got may be lost, not what somebody has.
+ */
+static bool is_passed_over(const struct elect_in *in, const struct elect_out *out, size_t i)
+{
+	const struct elect_candidate *c = &in->candidates[i], *w = &in->candidates[out->winner];
+
+	return c->attached_once && c->role == SERVER_ROLE_REPLICA && !c->deleting &&
+	       are_comparable(in, c, w) && offset_of(c) > offset_of(w);
+}
+
+static bool somebody_is_passed_over(const struct elect_in *in, const struct elect_out *out)
+{
+	for (size_t i = 0; i < in->n; i++) {
+		if (is_passed_over(in, out, i)) {
+			return true;
+		}
+	}
+	return false;
+}
+
 static enum elect_verdict judge(const struct elect_in *in, const struct elect_out *out)
 {
 	if (out->last_resort) {
 		return ELECT_WOULD_LOSE;
 	}
-	if (in->k > 0 && out->sealed + in->k <= out->replicas) {
+	if (in->bounded && out->sealed + in->k <= out->replicas) {
 		return ELECT_TOO_FEW_SEALED;
+	}
+	if (somebody_is_passed_over(in, out)) {
+		return ELECT_WOULD_LOSE;
 	}
 	if (in->loss_limit_bytes != ELECT_NO_LOSS_LIMIT && out->loss_bytes > in->loss_limit_bytes) {
 		return ELECT_WOULD_LOSE;

@@ -79,7 +79,11 @@ const char *elect_by_name(enum elect_by b);
 enum elect_verdict {
 	ELECT_WINNER,         /* commit it */
 	ELECT_NONE,           /* nobody, whatever the operator accepts */
-	ELECT_WOULD_LOSE,     /* `winner` only with accept_data_loss: data are known to be lost */
+	/*
+	 * `winner` only with accept_data_loss: data are known to be lost, those of a whole member
+	 * that is there, has more and may not be promoted, say.
+	 */
+	ELECT_WOULD_LOSE,
 	ELECT_TOO_FEW_SEALED, /* `winner` only with accept_data_loss: S + k > R does not hold */
 	ELECT_VERDICT_COUNT,
 };
@@ -137,7 +141,9 @@ struct elect_in {
 	const struct elect_candidate *candidates; /* every member but the one that is gone */
 	size_t n;                                 /* at most MODEL_MEMBERS_MAX */
 	struct history history; /* pending ids filled in where a candidate tells them */
-	uint32_t k;             /* durability bounded(k); 0: async */
+	/* Durability: a write is known to be on k of R replicas; k may be 0 for a while. */
+	bool bounded; /* false: async, nobody is counted */
+	uint32_t k;
 	struct history_position source; /* the last known of the old source; offset -1: unknown */
 	/* More known loss than this needs the operator's word; ELECT_NO_LOSS_LIMIT: none does. */
 	int64_t loss_limit_bytes;

@@ -134,7 +134,7 @@ static void put_specification(struct text *t, const struct elect_in *in,
 
 static void put_cost(struct text *t, const struct elect_in *in, const struct elect_out *out)
 {
-	if (in->k > 0) {
+	if (in->bounded) {
 		bool enough = out->sealed + in->k > out->replicas;
 
 		put(t, "; %zu of %zu replicas are sealed, %s for k = %" PRIu32, out->sealed,

@@ -7,6 +7,7 @@
 #include "base/macros.h"
 #include "base/str.h"
 #include "core/names.h"
+#include "core/versions.h"
 
 static const char *const run_names[] = { [GOAL_RUN] = "run", [GOAL_DELETE] = "delete" };
 /* clang-format off */
@@ -14,6 +15,8 @@ static const char *const role_names[] = {
 	[GOAL_SOURCE] = "source",
 	[GOAL_REPLICA] = "replica",
 	[GOAL_GUARDED] = "guarded",
+	[GOAL_YIELDING] = "yielding",
+	[GOAL_SEALED] = "sealed",
 };
 /* clang-format on */
 
@@ -29,21 +32,90 @@ static uint32_t replicas_without_copy(const struct group *g)
 	return n;
 }
 
-static void be_source(const struct group *g, struct goal *goal)
+static bool keeps_position(const struct member *m)
 {
-	goal->role = GOAL_SOURCE;
+	struct server_version v;
+
+	return version_parse(m->datastore, m->version, &v) && version_rules(v)->psync2;
+}
+
+static void follow(const struct member *upstream, struct goal *goal)
+{
+	goal->upstream_host = upstream->address;
+	goal->upstream_port = upstream->port;
+}
+
+static void be_fenced(struct goal *goal)
+{
+	goal->role = GOAL_GUARDED;
+	goal->kill_hung = true;
+}
+
+static void be_source(const struct group *g, const struct member *m, struct goal *goal)
+{
+	const struct member *target = group_find(g, g->op.target);
+
+	if (m->state == MEMBER_FENCED || group_is_sealing(g) || g->op.phase == PHASE_EJECT_DRAIN) {
+		be_fenced(goal);
+		return;
+	}
 	goal->confirmed_run = g->source_run;
+	goal->min_slaves_to_write = g->durability;
+	goal->min_slaves_max_lag_s = g->durability > 0 ? DURABILITY_MAX_LAG_S : 0;
+	if (g->op.phase == PHASE_HANDOVER_FENCE && target != NULL) {
+		goal->role = GOAL_YIELDING;
+		goal->fenced = true;
+		follow(target, goal);
+		return;
+	}
+	goal->role = GOAL_SOURCE;
 	goal->start_at_once = group_replica_count(g) == 0;
 	goal->waiting_replicas = replicas_without_copy(g);
 }
 
-static void be_replica(const struct member *m, const struct member *source, struct goal *goal)
+bool goal_is_staged(const struct group *g, const struct member *m)
 {
+	bool stages = g->op.phase == PHASE_HANDOVER_STAGE || g->op.phase == PHASE_HANDOVER_FENCE;
+	uint32_t stay = g->durability > 1 ? g->durability - 1 : 0;
+
+	if (!stages || !m->attached_once || !keeps_position(m) || id_eq(m->id, g->op.target)) {
+		return false;
+	}
+	for (size_t i = g->nmembers; i > 0 && stay > 0; i--) {
+		const struct member *other = &g->members[i - 1];
+
+		/* Who is not attached is no help: its links do not count for min-slaves yet. */
+		if (!group_is_replica(g, other) || id_eq(other->id, g->op.target) ||
+		    other->state != MEMBER_ACTIVE) {
+			continue;
+		}
+		if (other == m) {
+			return false;
+		}
+		stay--;
+	}
+	return true;
+}
+
+static void be_replica(const struct group *g, const struct member *m, const struct member *source,
+		       struct goal *goal)
+{
+	const struct member *target = group_find(g, g->op.target);
+
+	if (group_is_sealing(g) && keeps_position(m)) {
+		goal->role = GOAL_SEALED;
+		return;
+	}
 	goal->role = GOAL_REPLICA;
-	goal->demote_accepted = replid_known(&m->accepted_run);
-	goal->confirmed_run = m->accepted_run;
-	goal->upstream_host = source->address;
-	goal->upstream_port = source->port;
+	goal->demote_accepted = m->demoted || replid_known(&m->accepted_run);
+	goal->confirmed_run = m->demoted ? (struct replid){} : m->accepted_run;
+	goal->staged = goal_is_staged(g, m) && target != NULL;
+	follow(goal->staged ? target : source, goal);
+	if (id_eq(m->id, g->op.from)) {
+		goal->fenced = g->op.phase == PHASE_HANDOVER_PROMOTE;
+		goal->kill_hung = true;
+		goal->drop_clients = g->op.phase == PHASE_HANDOVER_DROP;
+	}
 }
 
 struct goal goal_of(const struct group *g, const struct member *m, struct id installation,
@@ -70,9 +142,9 @@ struct goal goal_of(const struct group *g, const struct member *m, struct id ins
 	};
 
 	if (source == m || id_eq(g->source, m->id)) {
-		be_source(g, &goal);
+		be_source(g, m, &goal);
 	} else if (source != NULL) {
-		be_replica(m, source, &goal);
+		be_replica(g, m, source, &goal);
 	}
 	return goal;
 }
@@ -88,7 +160,9 @@ int goal_cmp(uint64_t epoch_a, uint64_t revision_a, uint64_t epoch_b, uint64_t r
 bool goal_same_role(const struct goal *a, const struct goal *b)
 {
 	return a->run == b->run && a->role == b->role && a->start_at_once == b->start_at_once &&
-	       a->demote_accepted == b->demote_accepted &&
+	       a->demote_accepted == b->demote_accepted && a->staged == b->staged &&
+	       a->fenced == b->fenced && a->kill_hung == b->kill_hung &&
+	       a->drop_clients == b->drop_clients &&
 	       replid_eq(&a->confirmed_run, &b->confirmed_run) &&
 	       str_eq(a->upstream_host, b->upstream_host) && a->upstream_port == b->upstream_port;
 }

@@ -20,8 +20,25 @@ enum goal_run { GOAL_RUN, GOAL_DELETE };
 enum goal_role {
 	GOAL_SOURCE,  /* master, but only the run named in confirmed_run, or see start_at_once */
 	GOAL_REPLICA, /* read-only, follows upstream */
-	GOAL_GUARDED, /* read-only, follows nobody (a closed port): fenced */
+	GOAL_GUARDED, /* read-only, follows nobody (a closed port): fenced, also where it starts again */
+	/*
+	 * A source in a handover: fenced, and read-only behind `upstream` as soon as that one has
+	 * everything (struct goal_live tells how far it is). Never a master again by itself: a run
+	 * other than confirmed_run waits guarded.
+	 */
+	GOAL_YIELDING,
+	/*
+	 * A replica in an eject: follows nobody, read-only, keeps what it has and where it stands.
+	 * As a replica it is no server with writes of its own: GOAL_REPLICA afterwards moves it on.
+	 */
+	GOAL_SEALED,
 };
+
+/* min-slaves-to-write of a fenced server: more than any source has replicas. */
+enum { FENCE_MIN_SLAVES = 100000, FENCE_PAUSE_MS = 5000 };
+
+/* min-slaves-max-lag of a group with durability k: a cut-off source stops within 2 s more. */
+enum { DURABILITY_MAX_LAG_S = 1 };
 
 /* What a flavor and the operator's settings ask of every server; from the settings table. */
 struct server_settings {
@@ -50,8 +67,19 @@ struct goal {
 	bool start_at_once;
 	/* GOAL_REPLICA: a server found as master may be made a replica (its own writes are lost). */
 	bool demote_accepted;
-	const char *upstream_host; /* GOAL_REPLICA, else "" */
+	const char *upstream_host; /* GOAL_REPLICA and GOAL_YIELDING, else "" */
 	uint16_t upstream_port;
+	/*
+	 * GOAL_REPLICA: `upstream` is a replica itself and may be behind it, which would cost a full
+	 * copy: it stands still (ACT_SEAL) until live.peer_offset has reached it, then follows.
+	 */
+	bool staged;
+	/* Writes are to stand still: paused for a moment (6.2), min-slaves-to-write above any count. */
+	bool fenced;
+	/* A server that hangs is killed: it is to be fenced and cannot be told so. */
+	bool kill_hung;
+	/* Clients are dropped, once for this goal, so that they look for the source again. */
+	bool drop_clients;
 
 	const char *name, *project; /* for comments in the configuration and the log only */
 	const char *address;
@@ -64,11 +92,29 @@ struct goal {
 };
 
 /*
+ * What comes with the goals of an instance and is not durable: true for the moment only. Belongs
+ * to the newest goal; nothing that loses data may rest on it alone.
+ */
+struct goal_live {
+	uint64_t watch; /* number to answer with, see watch_answers(); 0: none is asked */
+	bool stream;    /* keep reporting offsets */
+	bool urgent;    /* an operation waits for this server: look every millisecond */
+	int64_t peer_offset; /* yielding or staged: what the upstream has applied; -1: not known */
+	bool release;   /* the pause may end: the new source takes writes */
+};
+
+/*
  * The goal of member m of g. Strings are borrowed from g and s. Pure and total: every stored
  * record has a goal for every member.
  */
 struct goal goal_of(const struct group *g, const struct member *m, struct id installation,
 		    const struct server_settings *s);
+
+/*
+ * In a handover the others move to the target before it is the source, off the critical path; with
+ * durability k so many of them that the source keeps k direct ones, the target among them.
+ */
+bool goal_is_staged(const struct group *g, const struct member *m);
 
 /* <0, 0, >0: order of two goals of the same instance and installation. */
 int goal_cmp(uint64_t epoch_a, uint64_t revision_a, uint64_t epoch_b, uint64_t revision_b);

@@ -1,235 +1,17 @@
 /*
- * group_step(): the order of its rules, the table of phases, and the ways a record is changed.
+ * group_step(): the order of its rules.
  *
  * A step is at most one change: a member enters a state, or the operation a phase. So between two
  * commits there is one thing that can be half done, and a crash there is one test. Rules in order
  * of weight: what the hosts know better than the record stops everything else; what is gone is
- * taken out; a source of a new run is judged before any member is; then the members.
+ * taken out; what runs takes its next step; a source of a new run is judged before any member is;
+ * then the members.
  */
 #include "core/group.h"
 
-#include <assert.h>
 #include <inttypes.h>
-#include <stdarg.h>
 
-#include "base/macros.h"
-#include "base/str.h"
 #include "core/group_rules.h"
-#include "core/names.h"
-
-/* clang-format off */
-const struct phase_row phase_rows[] = {
-	{ PHASE_CREATE_START, OP_CREATE,
-	  "the source's server is master with its goal applied, or cannot be started",
-	  SEC(60), { PHASE_NONE }, 1,
-	  "the first server of a group is started; replicas come when it serves" },
-	{ PHASE_RESTART_COMPARE, OP_RESTART,
-	  "enough is known of the replicas to decide, or the limit has passed",
-	  SEC(10), { PHASE_RESTART_CONFIRM, PHASE_RESTART_HELD, PHASE_NONE }, 3,
-	  "a source that was restarted may have lost data: it is compared with its replicas first" },
-	{ PHASE_RESTART_HELD, OP_RESTART,
-	  "the operator accepts the loss, or news removes the doubt",
-	  0, { PHASE_RESTART_CONFIRM, PHASE_RESTART_COMPARE, PHASE_NONE }, 3,
-	  "the replicas may hold data that the source lost: nobody copies from it until a human decides" },
-	{ PHASE_RESTART_CONFIRM, OP_RESTART,
-	  "the source's server is master, or was replaced by another run",
-	  SEC(60), { PHASE_RESTART_COMPARE, PHASE_NONE }, 2,
-	  "it is committed that the restarted source goes on" },
-};
-/* clang-format on */
-const size_t nphase_rows = ARRAY_LEN(phase_rows);
-
-#define EVENT_KIND_NAME(name, text, meaning) [EVENT_##name] = text,
-static const char *const event_names[] = { EVENT_KINDS(EVENT_KIND_NAME) };
-#undef EVENT_KIND_NAME
-static_assert(ARRAY_LEN(event_names) == EVENT_KIND_COUNT);
-
-const char *event_kind_name(enum event_kind k)
-{
-	return event_names[k];
-}
-
-bool event_kind_parse(const char *s, enum event_kind *ret)
-{
-	size_t i = names_find(event_names, ARRAY_LEN(event_names), s);
-
-	if (i == ARRAY_LEN(event_names)) {
-		return false;
-	}
-	*ret = (enum event_kind)i;
-	return true;
-}
-
-/* looking */
-
-bool watch_answers(uint64_t answered, uint64_t asked)
-{
-	return answered >> 32 == asked >> 32 && answered >= asked;
-}
-
-const struct observation *step_obs(const struct step *s, size_t i)
-{
-	return s->in->silent[i] ? NULL : s->in->obs[i];
-}
-
-size_t step_index(const struct step *s, struct id id)
-{
-	size_t i = 0;
-
-	while (i < s->g->nmembers && !id_eq(s->g->members[i].id, id)) {
-		i++;
-	}
-	return i;
-}
-
-bool server_ready(const struct observation *o)
-{
-	return o != NULL && o->proc == PROC_RUNNING && !o->loading;
-}
-
-struct replid step_current_replid(const struct step *s)
-{
-	for (size_t i = s->g->nhistory; i > 0; i--) {
-		if (replid_known(&s->g->history[i - 1].replid)) {
-			return s->g->history[i - 1].replid;
-		}
-	}
-	return (struct replid){};
-}
-
-/* changing */
-
-void step_event(struct step *s, enum event_kind kind, const struct member *m, const char *fmt, ...)
-{
-	va_list ap;
-
-	if (s->out->nevents == GROUP_EVENTS_MAX) {
-		return;
-	}
-	struct group_event *ev = &s->out->events[s->out->nevents++];
-
-	*ev = (struct group_event){ .kind = kind, .epoch = s->g->epoch };
-	if (m != NULL) {
-		ev->instance = m->id;
-	}
-	va_start(ap, fmt);
-	vsnprintf(ev->reason, sizeof ev->reason, fmt, ap);
-	va_end(ap);
-}
-
-void step_figures(struct step *s, const char *fmt, ...)
-{
-	struct group_event *ev = &s->out->events[s->out->nevents - 1];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(ev->figures, sizeof ev->figures, fmt, ap);
-	va_end(ap);
-}
-
-void step_enter_state(struct step *s, size_t i, enum member_state state)
-{
-	struct member *m = &s->g->members[i];
-	struct member_live *l = &s->live->members[i];
-
-	m->state = state;
-	m->state_since_wall_ms = s->in->wall_ms;
-	m->updated_wall_ms = s->in->wall_ms;
-	l->state_seen = state;
-	l->state_since_ms = s->in->now_ms;
-	s->out->changed = true;
-}
-
-void step_fail(struct step *s, size_t i, enum fault_kind kind, const char *fmt, ...)
-{
-	struct member *m = &s->g->members[i];
-	va_list ap;
-
-	step_enter_state(s, i, MEMBER_ERROR);
-	m->fault = (struct fault){ .kind = kind, .at_wall_ms = s->in->wall_ms };
-	va_start(ap, fmt);
-	vsnprintf(m->fault.text, sizeof m->fault.text, fmt, ap);
-	va_end(ap);
-	step_event(s, EVENT_INSTANCE_FAILED, m, "%s", m->fault.text);
-}
-
-void step_clear_fault(struct step *s, size_t i)
-{
-	s->g->members[i].fault = (struct fault){};
-	s->out->changed = true;
-}
-
-static void stamp_phase(struct step *s, enum op_phase phase)
-{
-	s->g->op.phase = phase;
-	s->g->op.phase_since_wall_ms = s->in->wall_ms;
-	s->live->phase_seen = phase;
-	s->live->phase_since_ms = s->in->now_ms;
-	s->out->changed = true;
-}
-
-void step_begin_op(struct step *s, enum op_kind kind, enum op_phase phase, struct id target)
-{
-	s->g->op = (struct operation){
-		.id = s->in->fresh_id,
-		.kind = kind,
-		.target = target,
-		.started_wall_ms = s->in->wall_ms,
-	};
-	stamp_phase(s, phase);
-}
-
-static bool leads_to(enum op_phase from, enum op_phase to)
-{
-	for (size_t i = 0; i < nphase_rows; i++) {
-		for (size_t j = 0; phase_rows[i].phase == from && j < phase_rows[i].nnext; j++) {
-			if (phase_rows[i].next[j] == to) {
-				return true;
-			}
-		}
-	}
-	return false;
-}
-
-void step_enter_phase(struct step *s, enum op_phase next)
-{
-	assert(leads_to(s->g->op.phase, next) || s->g->op.phase == next);
-	stamp_phase(s, next);
-}
-
-void step_end_op(struct step *s)
-{
-	assert(leads_to(s->g->op.phase, PHASE_NONE));
-	s->g->op = (struct operation){};
-	stamp_phase(s, PHASE_NONE);
-	s->g->op.phase_since_wall_ms = 0;
-}
-
-void history_push(struct group *g, const struct replid *replid, int64_t start)
-{
-	if (g->nhistory == MODEL_HISTORY_MAX) {
-		memmove(&g->history[0], &g->history[1], (--g->nhistory) * sizeof g->history[0]);
-	}
-	g->history[g->nhistory++] = (struct history_entry){
-		.epoch = g->epoch,
-		.replid = *replid,
-		.start = start,
-		.source = g->source,
-	};
-}
-
-void step_push_history(struct step *s, const struct replid *replid, int64_t start)
-{
-	history_push(s->g, replid, start);
-	s->out->changed = true;
-}
-
-void step_wake(struct step *s, int64_t at_ms)
-{
-	if (at_ms > s->in->now_ms && (s->out->wake_ms == 0 || at_ms < s->out->wake_ms)) {
-		s->out->wake_ms = at_ms;
-	}
-}
 
 /* rules about the group as a whole */
 
@@ -285,12 +67,15 @@ static bool rule_store_older(struct step *s, bool *ret_frozen)
 	return false;
 }
 
-/* An operation about an instance that is to go, or is gone, has nothing left to do. */
+/*
+ * An operation about an instance that is to go, or is gone, has nothing left to do. A handover or
+ * an eject has: it sees to that itself.
+ */
 static bool rule_op_moot(struct step *s)
 {
 	const struct operation *op = &s->g->op;
 
-	if (op->kind == OP_NONE) {
+	if (op->kind == OP_NONE || op->kind == OP_HANDOVER || op->kind == OP_EJECT) {
 		return false;
 	}
 	const struct member *m = group_find(s->g, op->target);
@@ -301,17 +86,6 @@ static bool rule_op_moot(struct step *s)
 	}
 	step_end_op(s);
 	return true;
-}
-
-static void member_remove(struct step *s, size_t i)
-{
-	struct group *g = s->g;
-	size_t behind = --g->nmembers - i;
-
-	memmove(&g->members[i], &g->members[i + 1], behind * sizeof g->members[0]);
-	memmove(&s->live->members[i], &s->live->members[i + 1],
-		behind * sizeof s->live->members[0]);
-	s->out->changed = true;
 }
 
 /* The source goes last: a record without one would be of no use to those still in it. */
@@ -328,7 +102,7 @@ static bool rule_deleted(struct step *s)
 		}
 		step_event(s, EVENT_INSTANCE_DELETED, m, "'%.64s': process and files are gone",
 			   m->name);
-		member_remove(s, i);
+		step_remove_member(s, i);
 		if (last) {
 			step_event(s, EVENT_GROUP_DELETED, NULL, "its last instance is gone");
 			s->out->gone = true;
@@ -336,6 +110,24 @@ static bool rule_deleted(struct step *s)
 		return true;
 	}
 	return false;
+}
+
+/*
+ * Nothing that was asked or seen in another phase counts in this one. An API call began it just
+ * now, unless this control plane has not seen any phase yet: then it may be old.
+ */
+static void stamp_unseen_phase(struct step *s)
+{
+	struct group_live *l = s->live;
+
+	l->phase_whole = l->phase_since_ms != 0;
+	l->phase_seen = s->g->op.phase;
+	l->phase_since_ms = s->in->now_ms;
+	l->op_watch = 0;
+	l->release = false;
+	if (s->g->op.phase == PHASE_HANDOVER_CHECK || s->g->op.phase == PHASE_EJECT_DRAIN) {
+		step_forget_course(l);
+	}
 }
 
 /* Times of states and phases that began before this control plane, or by an API call. */
@@ -351,9 +143,122 @@ static void stamp_unseen(struct step *s)
 		}
 	}
 	if (s->live->phase_since_ms == 0 || s->live->phase_seen != s->g->op.phase) {
-		s->live->phase_seen = s->g->op.phase;
-		s->live->phase_since_ms = s->in->now_ms;
+		stamp_unseen_phase(s);
 	}
+}
+
+/* What elections need to know of the time before; live only, never a change. */
+static void remember(struct step *s)
+{
+	for (size_t i = 0; i < s->g->nmembers; i++) {
+		const struct observation *o = step_obs(s, i);
+		struct member_live *l = &s->live->members[i];
+
+		if (!server_ready(o)) {
+			continue;
+		}
+		if (o->role == SERVER_ROLE_REPLICA && o->link_up && o->last_io_s >= 0) {
+			l->last_io_seen = true;
+			l->last_io_s = o->last_io_s;
+		}
+		if (id_eq(s->g->members[i].id, s->g->source) && o->role == SERVER_ROLE_MASTER) {
+			s->live->source_at = history_position_of(o);
+			s->live->source_at_ms = s->in->now_ms;
+		}
+	}
+}
+
+/* Phases in which somebody's writes stand still until the servers have answered. */
+static bool is_urgent(enum op_phase p)
+{
+	return p == PHASE_HANDOVER_FENCE || p == PHASE_HANDOVER_UNDO ||
+	       p == PHASE_HANDOVER_PROMOTE || p == PHASE_EJECT_DRAIN || p == PHASE_EJECT_SEAL ||
+	       p == PHASE_EJECT_PROMOTE;
+}
+
+/* While clients wait, no commit is spent on anything else. */
+static bool writes_stand_still(enum op_phase p)
+{
+	return p == PHASE_HANDOVER_FENCE || p == PHASE_HANDOVER_PROMOTE || p == PHASE_EJECT_PROMOTE;
+}
+
+/* Fresh figures of all members, all the time, while an operation needs them. */
+static void ask_for_operation(struct step *s)
+{
+	struct group_live *l = s->live;
+
+	l->peer_offset = -1; /* said anew by whoever sees it now */
+	l->urgent = is_urgent(s->g->op.phase);
+	if (!op_is_watched(s->g->op.kind)) {
+		l->op_watch = 0;
+		return;
+	}
+	if (l->op_watch == 0) {
+		l->op_watch = s->in->fresh_watch;
+	}
+	if (l->watch < l->op_watch) {
+		l->watch = l->op_watch;
+	}
+	l->watch_all = true;
+}
+
+static bool all_answered(const struct step *s, uint64_t watch)
+{
+	for (size_t i = 0; i < s->g->nmembers; i++) {
+		const struct observation *o = s->in->obs[i];
+
+		if (!s->in->silent[i] && (o == NULL || !watch_answers(o->watch, watch))) {
+			return false;
+		}
+	}
+	return true;
+}
+
+/* Offsets move and nobody tells of them unasked: who reads them has them asked for, once. */
+static void ask_for_readers(struct step *s)
+{
+	const struct group_in *in = s->in;
+
+	if (in->reader_watch == 0 || in->now_ms >= in->reader_until_ms ||
+	    all_answered(s, in->reader_watch)) {
+		return;
+	}
+	if (s->live->watch < in->reader_watch) {
+		s->live->watch = in->reader_watch;
+	}
+	step_wake(s, in->reader_until_ms);
+}
+
+static bool rule_operation(struct step *s)
+{
+	switch (s->g->op.phase) {
+	case PHASE_HANDOVER_CHECK:
+	case PHASE_HANDOVER_STAGE:
+	case PHASE_HANDOVER_FENCE:
+	case PHASE_HANDOVER_UNDO:
+		return rule_handover(s);
+	case PHASE_EJECT_DRAIN:
+	case PHASE_EJECT_SEAL:
+	case PHASE_EJECT_HELD:
+		return rule_eject(s);
+	case PHASE_HANDOVER_PROMOTE:
+	case PHASE_EJECT_PROMOTE:
+		return rule_promoted(s);
+	case PHASE_HANDOVER_TIDY:
+	case PHASE_HANDOVER_DROP:
+	case PHASE_EJECT_TIDY:
+		return rule_tidy(s);
+	case PHASE_DETACH_PROMOTE:
+		return rule_detach(s);
+	case PHASE_NONE:
+	case PHASE_CREATE_START:
+	case PHASE_RESTART_COMPARE:
+	case PHASE_RESTART_HELD:
+	case PHASE_RESTART_CONFIRM:
+	case PHASE_COUNT:
+		break;
+	}
+	return false;
 }
 
 void group_step(struct group *g, struct group_live *live, const struct group_in *in,
@@ -369,7 +274,11 @@ void group_step(struct group *g, struct group_live *live, const struct group_in 
 	}
 	member_follow_copies(&s);
 	restart_ask_replicas(&s);
-	if (rule_op_moot(&s) || rule_deleted(&s) || rule_restart(&s)) {
+	ask_for_operation(&s);
+	ask_for_readers(&s);
+	remember(&s);
+	if (rule_op_moot(&s) || rule_deleted(&s) || rule_operation(&s) ||
+	    writes_stand_still(g->op.phase) || rule_restart(&s) || rule_durability(&s)) {
 		return;
 	}
 	for (size_t i = 0; i < g->nmembers; i++) {

@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "core/goal.h"
 #include "core/guard.h"
+#include "core/history.h"
 #include "core/model.h"
 #include "core/observation.h"
 
@@ -31,6 +32,26 @@
 	X(SOURCE_CONFIRMED, "source.confirmed", "a restarted source goes on")               \
 	X(SOURCE_ACCEPTED, "source.accepted", "the operator accepted a loss of data")       \
 	X(EPOCH_STARTED, "epoch.started", "a new entry of the canonical history")           \
+	X(HANDOVER_STARTED, "handover.started", "a replica is to take over from the source") \
+	X(HANDOVER_PHASE, "handover.phase", "a phase of a handover was left; figures say how long it took") \
+	X(HANDOVER_REFUSED, "handover.refused", "a handover was not possible; nothing was changed") \
+	X(HANDOVER_UNDOING, "handover.undoing", "a handover is taken back; the reason says why") \
+	X(HANDOVER_UNDONE, "handover.undone", "the source serves again, with every setting as before") \
+	X(HANDOVER_DONE, "handover.done", "the target serves and the others follow it")      \
+	X(EJECT_STARTED, "eject.started", "the source is gone and is to be replaced")        \
+	X(EJECT_PHASE, "eject.phase", "a phase of an eject was left; figures say how long it took") \
+	X(EJECT_HELD, "eject.held", "nobody can be elected; the reason says why")            \
+	X(EJECT_UNDONE, "eject.undone", "the source answers again and goes on")              \
+	X(EJECT_DONE, "eject.done", "the winner serves and the others follow it")            \
+	X(EJECT_CANDIDATE, "eject.candidate", "what an election knew of one replica")        \
+	X(SOURCE_CHANGED, "source.changed", "committed: another instance is the source")     \
+	X(SOURCE_EJECTED, "source.ejected", "the old source is fenced, in a group of its own") \
+	X(SOURCE_FENCED, "source.fenced", "the source takes no writes for a moment")         \
+	X(REPLICA_DETACHED, "replica.detached", "it left its group and has one of its own")  \
+	X(DETACH_DONE, "detach.done", "a detached replica was seen as a source; or the reason says why not") \
+	X(REPLICA_ADDED, "replica.added", "an instance joined the group as a replica")       \
+	X(DURABILITY_CHANGED, "durability.changed", "how many replicas must hold a write")   \
+	X(DURABILITY_SHORT, "durability.short", "a new source has too few replicas to take writes") \
 	X(STORE_OLDER, "store.older", "a host has seen a higher epoch than the store")      \
 	X(STORE_ADOPTED, "store.adopted", "the operator took the hosts' word over the store's") \
 	X(HOST_JOINED, "host.joined", "an agent reported for the first time")               \
@@ -65,6 +86,11 @@ struct member_live {
 	bool sampled;
 	int64_t sample_offset;     /* the source's offset, sampled after this member's link came up */
 	struct replid sample_replid;
+	bool last_io_seen;         /* its link was up when we looked .. */
+	int32_t last_io_s;         /* .. and this was its master_last_io_seconds_ago, the newest one */
+	int64_t still_offset;      /* drain: the offset seen last .. */
+	int64_t still_since_ms;    /* .. unchanged since then .. */
+	uint64_t still_watch;      /* .. and asked for once more with this number; 0: not yet */
 };
 
 struct group_live {
@@ -74,6 +100,24 @@ struct group_live {
 	uint64_t watch; /* number the agents of all members are to answer with; 0: no need */
 	uint64_t compare_watch; /* restart: replicas' figures count from this number on; 0: not asked */
 	bool watch_all; /* fresh offsets wanted all the time (a replica is about to attach) */
+	/* Operations; see struct goal_live. */
+	uint64_t op_watch;   /* what was seen counts from this number on; 0: not asked in this phase */
+	bool urgent;
+	int64_t peer_offset; /* handover: what the target has applied; -1: not known */
+	bool release;        /* handover: the target is master, the old source's pause may end */
+	/* Durability was raised: what the source had written by then; see group_durability.c. */
+	uint64_t durability_watch; /* asked for with this number; 0: not asked */
+	bool durability_sampled;
+	struct history_position durability_at;
+	struct history_position source_at; /* where the source was last seen; no replid: never */
+	int64_t source_at_ms;              /* monotonic */
+	bool phase_whole;      /* we saw the phase begin: phase_since_ms tells how long it takes */
+	int64_t fenced_ms;     /* handover: when the source was first seen fenced; 0: not yet .. */
+	int64_t fenced_offset; /* .. and the highest offset it was seen at since */
+	bool caught_up;        /* .. and the target was seen to have all of that */
+	int64_t yielded_ms;    /* handover: when the source was first seen behind the target; 0: not yet */
+	int64_t serving_ms;    /* when the new source was first seen as master; 0: not yet */
+	int64_t unheard_ms;    /* since when its agent is silent and no replica linked to it; 0: not */
 };
 
 struct group_in {
@@ -82,9 +126,17 @@ struct group_in {
 	int64_t now_ms;      /* monotonic */
 	int64_t wall_ms;
 	uint64_t fresh_watch; /* an unused watch number, should one be needed; see watch_answers() */
+	/* Somebody reads the figures: all members are asked with this number until then; 0: nobody. */
+	uint64_t reader_watch;
+	int64_t reader_until_ms;
 	struct id fresh_id;   /* an unused id, should an operation begin */
+	/* An unused id and an unused name in the project, should a member get a group of its own. */
+	struct id fresh_group;
+	const char *fresh_name;
 	/* limits, ms, from the settings */
 	int64_t start_limit_ms, sync_stall_limit_ms, compare_limit_ms;
+	int64_t stage_limit_ms, catch_up_limit_ms, handover_limit_ms, tidy_limit_ms;
+	int64_t drain_limit_ms, seal_limit_ms;
 };
 
 enum { GROUP_EVENTS_MAX = 16 };
@@ -95,6 +147,15 @@ struct group_out {
 	struct group_event events[GROUP_EVENTS_MAX];
 	size_t nevents;
 	int64_t wake_ms; /* call again then, though nothing was observed; 0: no need */
+	/*
+	 * A member that left, as a group of its own: to be committed in the same transaction. Its
+	 * strings are borrowed from g and in; its arrays are the two below.
+	 */
+	bool has_split;
+	struct group split;
+	struct member split_member;
+	struct history_entry split_history[2];
+	char outcome[320]; /* what g->last.reason may point to */
 };
 
 /*
@@ -119,8 +180,11 @@ void group_step(struct group *g, struct group_live *live, const struct group_in 
 /* Its host has carried out a goal of the group that the record does not know. o may be NULL. */
 bool store_is_older(const struct group *g, const struct observation *o);
 
-/* A new reign of g's source, at g's epoch. Drops the oldest entry when there are too many. */
-void history_push(struct group *g, const struct replid *replid, int64_t start);
+/*
+ * Replica m leaves, and may be one of those k that hold a write: of those that stay fewer are known
+ * to, until that is proven anew. For whoever takes a member out of a record; called before.
+ */
+void group_durability_leaves(struct group *g, const struct member *m);
 
 /* What a row of the table of phases says; the whole table is public so that tests can walk it. */
 struct phase_row {
@@ -128,12 +192,16 @@ struct phase_row {
 	enum op_kind op;
 	const char *leaves_when;
 	int64_t limit_ms; /* the default of its setting; 0: a human or news ends it */
-	enum op_phase next[3]; /* PHASE_NONE: the operation ends */
+	enum op_phase next[4]; /* PHASE_NONE: the operation ends */
 	size_t nnext;
 	const char *why; /* what it is for: manual and API show it */
 };
 extern const struct phase_row phase_rows[];
 extern const size_t nphase_rows;
+
+/* What m's agent is told beside its goal. */
+struct goal_live group_live_of(const struct group *g, const struct group_live *live,
+			       const struct member *m);
 
 /*
  * Watch numbers: the upper 32 bits are drawn at the control plane's start, the lower ones count

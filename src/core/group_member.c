@@ -34,11 +34,23 @@ static bool runs_as_replica(const struct observation *o)
 	       !o->guarded;
 }
 
+bool member_follows(const struct step *s, size_t i, const struct observation *o)
+{
+	const struct member *source = group_source(s->g);
+
+	return source != NULL && !is_source(s, i) && server_linked_to(o, source) &&
+	       o->goal_applied && o->goal_epoch == s->g->epoch;
+}
+
 /* Faults */
 
+/* The operations that change a role see to their own end. */
 static void end_op_about(struct step *s, size_t i)
 {
-	if (s->g->op.kind != OP_NONE && id_eq(s->g->op.target, s->g->members[i].id)) {
+	enum op_kind kind = s->g->op.kind;
+
+	if ((kind == OP_CREATE || kind == OP_RESTART) &&
+	    id_eq(s->g->op.target, s->g->members[i].id)) {
 		step_end_op(s);
 	}
 }
@@ -57,8 +69,8 @@ static bool diverged(const struct step *s, size_t i, const struct observation *o
 	const struct member *m = &s->g->members[i];
 	struct replid current = step_current_replid(s);
 
-	if (is_source(s, i) || !m->attached_once || !server_ready(o)) {
-		return false;
+	if (is_source(s, i) || !m->attached_once || m->demoted || !server_ready(o)) {
+		return false; /* who was demoted is a master by our own doing, and lacks nothing */
 	}
 	if (replid_known(&m->accepted_run) && replid_eq(&m->accepted_run, &o->run_id)) {
 		return false; /* the operator gave up its writes: it is about to follow again */
@@ -334,7 +346,7 @@ static bool is_back(const struct step *s, size_t i, const struct observation *o)
 static bool active(struct step *s, size_t i)
 {
 	const struct observation *o = step_obs(s, i);
-	const struct member *m = &s->g->members[i];
+	struct member *m = &s->g->members[i];
 	struct member_live *l = &s->live->members[i];
 
 	if (o != NULL && o->proc == PROC_FAILED) {
@@ -343,6 +355,11 @@ static bool active(struct step *s, size_t i)
 	}
 	if (diverged(s, i, o)) {
 		return fail_diverged(s, i, o);
+	}
+	if (m->demoted && s->g->op.kind == OP_NONE && member_follows(s, i, o)) {
+		m->demoted = false; /* from now on it is a replica like any other */
+		s->out->changed = true;
+		return true;
 	}
 	if (is_down(o) && !l->was_down) {
 		l->was_down = true;
@@ -421,6 +438,8 @@ static bool recover(struct step *s, size_t i)
 	case FAULT_DIVERGED:
 		return recover_diverged(s, i);
 	case FAULT_STORE: /* group.c: it stops everything */
+	case FAULT_ELECT: /* group_eject.c */
+	case FAULT_EJECTED: /* the user's to decide */
 	case FAULT_KIND_COUNT:
 		break;
 	}
@@ -438,6 +457,7 @@ bool rule_member(struct step *s, size_t i)
 		return active(s, i);
 	case MEMBER_ERROR:
 		return recover(s, i);
+	case MEMBER_FENCED:   /* the user's to decide */
 	case MEMBER_DELETING: /* group.c: it waits for its agent's word */
 	case MEMBER_STATE_COUNT:
 		break;

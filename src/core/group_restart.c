@@ -160,46 +160,12 @@ static bool held(struct step *s, size_t i)
 	return judged(s, i) != NULL && obey_guard(s, i, WAITED_OUT);
 }
 
-/*
- * What the source says of its stream with this epoch's goal carried out outweighs what was noted:
- * a guarded server that was promoted by hand had another id while it was seen as a master.
- */
-static bool is_noted(const struct step *s, const struct history_entry *last,
-		     const struct observation *o)
-{
-	bool in_its_role = o->goal_applied && o->goal_epoch == s->g->epoch;
-
-	return replid_known(&last->replid) && (replid_eq(&last->replid, &o->replid) || !in_its_role);
-}
-
-/* The committed source is a master: the id of its stream is known. False: it was, or is not yet. */
-static bool fill_history(struct step *s, const struct observation *o)
-{
-	struct group *g = s->g;
-
-	if (g->nhistory == 0 || !server_ready(o) || o->role != SERVER_ROLE_MASTER ||
-	    !replid_eq(&o->run_id, &g->source_run) || !replid_known(&o->replid)) {
-		return false;
-	}
-	struct history_entry *last = &g->history[g->nhistory - 1];
-
-	if (is_noted(s, last, o)) {
-		return false;
-	}
-	last->replid = o->replid;
-	s->out->changed = true;
-	step_event(s, EVENT_EPOCH_STARTED, group_source(g), "epoch %" PRIu64 " has its stream",
-		   g->epoch);
-	step_figures(s, "replid=%s start=%" PRId64, o->replid.s, last->start);
-	return true;
-}
-
 static bool confirmed(struct step *s, size_t i)
 {
 	const struct observation *o = judged(s, i);
 
 	if (server_ready(o) && o->role == SERVER_ROLE_MASTER) {
-		(void)fill_history(s, o); /* servers before 4.0 have no id to fill in */
+		(void)promote_fill_history(s); /* servers before 4.0 have no id to fill in */
 		step_end_op(s);
 		return true;
 	}
@@ -300,7 +266,8 @@ bool rule_restart(struct step *s)
 {
 	size_t i = step_index(s, s->g->source);
 
-	if (i == s->g->nmembers || s->g->members[i].state == MEMBER_DELETING) {
+	if (i == s->g->nmembers || s->g->members[i].state == MEMBER_DELETING ||
+	    s->g->members[i].state == MEMBER_FENCED) {
 		return false;
 	}
 	const struct observation *o = step_obs(s, i);
@@ -312,17 +279,14 @@ bool rule_restart(struct step *s)
 		member_fail_start(s, i, o);
 		return true;
 	}
-	switch (s->g->op.phase) {
-	case PHASE_RESTART_COMPARE:
+	if (s->g->op.phase == PHASE_RESTART_COMPARE) {
 		return compare(s, i);
-	case PHASE_RESTART_HELD:
-		return held(s, i);
-	case PHASE_RESTART_CONFIRM:
-		return confirmed(s, i);
-	case PHASE_NONE:
-	case PHASE_CREATE_START:
-	case PHASE_COUNT:
-		break;
 	}
-	return fill_history(s, o);
+	if (s->g->op.phase == PHASE_RESTART_HELD) {
+		return held(s, i);
+	}
+	if (s->g->op.phase == PHASE_RESTART_CONFIRM) {
+		return confirmed(s, i);
+	}
+	return promote_fill_history(s);
 }

@@ -52,6 +52,13 @@ static bool is_pending(const struct history *h, size_t i)
 	return !replid_known(&h->entries[i].replid);
 }
 
+/* The same source went on under a new id: it was demoted, and promoted back. */
+static bool is_undo(const struct history *h, size_t i)
+{
+	return i > 0 && !is_break(h, i) && !id_is_zero(h->entries[i].source) &&
+	       id_eq(h->entries[i].source, h->entries[i - 1].source);
+}
+
 /* The first entry of the family of i. */
 static size_t family_of(const struct history *h, size_t i)
 {
@@ -86,28 +93,45 @@ static size_t reign_of(const struct history *h, const struct replid *replid)
 
 /* reigns whose id is not known yet */
 
-/* Is this id the newest known one of the family before entry i? */
+/*
+ * Is this id the newest known one of the family before entry i, and may a server have gone from it
+ * straight into the reign of i? Not where a reign in between, whose id is not known, starts before
+ * i does: what i had came by way of that one.
+ */
 static bool precedes(const struct history *h, size_t i, const struct replid *replid)
 {
 	for (size_t j = i; j > 0 && !is_break(h, j); j--) {
 		if (!is_pending(h, j - 1)) {
 			return replid_eq(&h->entries[j - 1].replid, replid);
 		}
+		if (h->entries[j - 1].start < h->entries[i].start) {
+			return false;
+		}
 	}
 	return false;
 }
 
-/* Pending entry i explains the id of p: same id before, and it changed at the same byte. */
-static bool fits(const struct history *h, size_t i, const struct history_position *p)
+/*
+ * Pending entry i explains the id of p: the same id before, and it changed at the first byte of the
+ * reign, or earlier, as whoever lagged did.
+ */
+static bool explains(const struct history *h, size_t i, const struct history_position *p)
 {
 	return is_pending(h, i) && replid_known(&p->replid2) &&
-	       p->second_offset == h->entries[i].start && precedes(h, i, &p->replid2);
+	       p->second_offset <= h->entries[i].start && precedes(h, i, &p->replid2);
 }
 
 /*
- * Entry i may explain it. Whoever copied everything anew has no second id. Whoever lagged changed
- * ids before the start of the reign, as one who was promoted by hand there would have.
+ * And only it does, as far as it alone is concerned: who changed earlier may as well have been
+ * promoted by hand there. Where the source itself went on nobody else was promoted at all.
  */
+static bool fits(const struct history *h, size_t i, const struct history_position *p)
+{
+	return explains(h, i, p) &&
+	       (p->second_offset == h->entries[i].start || is_undo(h, i));
+}
+
+/* Entry i may explain it. Whoever copied everything anew has no second id. */
 static bool may_fit(const struct history *h, size_t i, const struct history_position *p)
 {
 	if (!is_pending(h, i)) {
@@ -116,10 +140,9 @@ static bool may_fit(const struct history *h, size_t i, const struct history_posi
 	if (!replid_known(&p->replid2)) {
 		return true;
 	}
-	if (i == 0 || is_break(h, i) || p->second_offset > h->entries[i].start) {
-		return false;
-	}
-	return precedes(h, i, &p->replid2) || is_pending(h, i - 1);
+	bool in_time = i > 0 && !is_break(h, i) && p->second_offset <= h->entries[i].start;
+
+	return explains(h, i, p) || (in_time && is_pending(h, i - 1));
 }
 
 bool history_find_pending(const struct history *h, const struct history_position *p, size_t *ret)
@@ -130,16 +153,68 @@ bool history_find_pending(const struct history *h, const struct history_position
 		return false;
 	}
 	for (size_t i = 0; i < h->n; i++) {
-		if (fits(h, i, p)) {
+		if (explains(h, i, p)) {
 			found++;
 			at = i;
 		}
 	}
-	if (found != 1) {
+	if (found != 1 || !fits(h, at, p)) {
 		return false;
 	}
 	*ret = at;
 	return true;
+}
+
+/* writing */
+
+void history_push(struct group *g, const struct replid *replid, int64_t start)
+{
+	if (g->nhistory == MODEL_HISTORY_MAX) {
+		memmove(&g->history[0], &g->history[1], (--g->nhistory) * sizeof g->history[0]);
+	}
+	g->history[g->nhistory++] = (struct history_entry){
+		.epoch = g->epoch,
+		.replid = *replid,
+		.start = start,
+		.source = g->source,
+	};
+}
+
+/* Nobody else claims entry i under another id: one of two would be a stranger. */
+static bool is_only_claim(const struct history *h, size_t i, const struct history_position *all,
+			  size_t n, const struct history_position *p)
+{
+	for (size_t j = 0; j < n; j++) {
+		if (fits(h, i, &all[j]) && !replid_eq(&all[j].replid, &p->replid)) {
+			return false;
+		}
+	}
+	return true;
+}
+
+static bool fill_one(struct history_entry *entries, size_t n, const struct history_position *all,
+		     size_t nall)
+{
+	const struct history h = { .entries = entries, .n = n };
+
+	for (size_t j = 0; j < nall; j++) {
+		size_t i;
+
+		if (history_find_pending(&h, &all[j], &i) &&
+		    is_only_claim(&h, i, all, nall, &all[j])) {
+			entries[i].replid = all[j].replid;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* One id may be what the next is told by; each turn leaves one pending entry less. */
+void history_fill(struct history_entry *entries, size_t n, const struct history_position *all,
+		  size_t nall)
+{
+	while (fill_one(entries, n, all, nall)) {
+	}
 }
 
 /* judging */
@@ -185,26 +260,27 @@ static struct history_finding judge_in_reign(const struct history *h, size_t i, 
 }
 
 /* An id that no reign is known to have, and that one or more pending ones explain. */
-static struct history_finding judge_fitting(const struct history *h,
-					    const struct history_position *p, size_t nfitting)
+static struct history_finding judge_explained(const struct history *h,
+					      const struct history_position *p)
 {
-	size_t canonical = 0, diverged = 0;
+	size_t all = 0, canonical = 0, diverged = 0;
 	struct history_finding f = {};
 
 	for (size_t i = 0; i < h->n; i++) {
-		if (fits(h, i, p)) {
+		if (explains(h, i, p)) {
 			f = judge_in_reign(h, i, p->offset);
+			all++;
 			canonical += f.verdict == HISTORY_CANONICAL;
 			diverged += f.verdict == HISTORY_DIVERGED;
 		}
 	}
-	if (nfitting == 1 || canonical == nfitting || diverged == nfitting) {
+	if (all == 1 || canonical == all || diverged == all) {
 		return f;
 	}
 	return finding(HISTORY_UNKNOWN,
 		       "offset %" PRId64
 		       " may be of any of %zu epochs whose sources were not heard",
-		       p->offset, nfitting);
+		       p->offset, all);
 }
 
 static struct history_finding judge_unnamed(const struct history *h,
@@ -220,7 +296,7 @@ static struct history_finding judge_unnamed(const struct history *h,
 		}
 	}
 	if (nfitting > 0) {
-		return judge_fitting(h, p, nfitting);
+		return judge_explained(h, p);
 	}
 	if (p->offset <= NO_POSITION_MAX && !replid_known(&p->replid2)) {
 		return finding(HISTORY_UNKNOWN,

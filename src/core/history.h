@@ -9,6 +9,10 @@
  *
  * So whoever pushes an entry for a server that did not stand in the current family gives it the
  * start 0; a start above 0 says "a prefix of what was before, up to here".
+ *
+ * A source that was demoted and promoted back has a new id and no rival: that entry is of the same
+ * source as the one before it, an undo. Until its id is known its start is where it is at the
+ * latest.
  */
 #pragma once
 
@@ -66,6 +70,16 @@ enum history_order history_compare(const struct history *h, const struct history
  * that had less.
  */
 int64_t history_end(const struct history *h, size_t i);
+
+/* A new reign of g's source, at g's epoch. Drops the oldest entry when there are too many. */
+void history_push(struct group *g, const struct replid *replid, int64_t start);
+
+/*
+ * Ids of pending entries, as far as the positions of servers that are no masters tell them
+ * beyond doubt; see history_find_pending().
+ */
+void history_fill(struct history_entry *entries, size_t n, const struct history_position *all,
+		  size_t nall);
 
 /*
  * The entry without a known id whose stream this position must be in: the server's second id is

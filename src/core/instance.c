@@ -20,6 +20,9 @@ enum { BACKOFF_FIRST_MS = 1000, BACKOFF_MAX_MS = 30000 };
  */
 enum { STOP_AGAIN_MS = 250 };
 
+/* Before a seal: so long an offset stands still, and so long that is waited for at most. */
+enum { STILL_MS = 50, SEAL_WAIT_MS = 2000 };
+
 #define INSTANCE_ACT_NAME(name, text, what) [ACT_##name] = text,
 static const char *const act_names[] = { INSTANCE_ACTS(INSTANCE_ACT_NAME) };
 #undef INSTANCE_ACT_NAME
@@ -50,13 +53,13 @@ static bool same_mode(struct start_mode a, struct start_mode b)
 
 /* goal: delete */
 
-/* Its data are to go with it: there is nothing to save, and saving may take minutes. */
-static struct instance_out step_kill(const struct instance_in *in)
+/* With SIGKILL, which also works on what is stopped. */
+static struct instance_out step_kill(const struct instance_in *in, const char *why)
 {
 	if (in->local->kill_sent_ms != 0) {
 		return wait_for(in, 0, "was killed, its exit is awaited");
 	}
-	return act(ACT_KILL, in->local->mode_now, "it is to be deleted");
+	return act(ACT_KILL, in->local->mode_now, why);
 }
 
 static bool has_process(enum proc_state p)
@@ -69,7 +72,8 @@ static struct instance_out step_delete(const struct instance_in *in)
 	const struct instance_local *l = in->local;
 
 	if (has_process(l->obs->proc)) {
-		return step_kill(in);
+		/* Its data are to go with it: there is nothing to save, and saving takes long. */
+		return step_kill(in, "it is to be deleted");
 	}
 	if (l->files_exist) {
 		return act(ACT_DELETE_FILES, l->mode_now,
@@ -91,6 +95,13 @@ static struct instance_out step_stop(const struct instance_in *in)
 	if (!has_process(l->obs->proc) || l->kill_sent_ms != 0) {
 		return wait_for(in, 0, "is to stay stopped");
 	}
+	if (l->mode_now.guarded && l->obs->guarded && l->obs->aof_enabled) {
+		/*
+		 * Its AOF has everything. A clean stop would replace its RDB, whose position it may
+		 * rejoin from, by one that has none.
+		 */
+		return act(ACT_KILL, l->mode_now, "it is guarded: there is nothing to save");
+	}
 	if (l->stop_sent_ms == 0) {
 		return act(ACT_STOP, l->mode_now, "all servers of this host are to stop");
 	}
@@ -108,6 +119,25 @@ static struct instance_out step_stop(const struct instance_in *in)
 /* goal: run, but it does not run */
 
 /*
+ * A former source whose own writes are given up: what counts is the source, and an RDB of its own,
+ * however old, carries a position to go on from, which the AOF does not (REDIS.md 3.5, M18). One
+ * that is of no use costs nothing: then it is copied as a whole, as it would be without.
+ */
+static bool rejoins_from_rdb(const struct instance_in *in)
+{
+	const struct instance_local *l = in->local;
+
+	return in->goal->demote_accepted && l->rdb_exists &&
+	       (l->marker_was_master || l->mode_now.guarded);
+}
+
+/* Without an AOF that can be loaded the RDB is all there is: `appendonly yes` would start it empty. */
+static bool has_rdb_only(const struct instance_local *l)
+{
+	return l->files_exist && l->rdb_exists && (!l->aof_exists || l->aof_unfinished);
+}
+
+/*
  * How the next server is to be started. Its run id will be new, so a source is never the
  * confirmed run: it starts as a master only where no replica can copy from it. A replica that
  * was a master (promoted by hand) keeps its own writes until the operator gives them up.
@@ -116,19 +146,27 @@ static struct start_mode start_mode_for(const struct instance_in *in)
 {
 	const struct goal *goal = in->goal;
 	const struct instance_local *l = in->local;
+	struct start_mode guarded = { .guarded = true, .from_rdb = has_rdb_only(l) };
 
 	switch (goal->role) {
 	case GOAL_SOURCE:
-		return (struct start_mode){ .guarded = !(goal->start_at_once && in->confirmed) };
+		guarded.guarded = !(goal->start_at_once && in->confirmed);
+		return guarded;
 	case GOAL_REPLICA:
 		if (!goal->demote_accepted && (l->marker_was_master || l->mode_now.guarded)) {
-			return (struct start_mode){ .guarded = true };
+			return guarded;
 		}
-		return (struct start_mode){ .from_rdb = l->files_exist && l->rdb_usable };
+		return (struct start_mode){ .from_rdb = l->files_exist &&
+							(l->rdb_usable || has_rdb_only(l) ||
+							 rejoins_from_rdb(in)) };
+	case GOAL_SEALED:
+		return (struct start_mode){ .from_rdb = l->files_exist &&
+							(l->rdb_usable || has_rdb_only(l)) };
 	case GOAL_GUARDED:
+	case GOAL_YIELDING:
 		break;
 	}
-	return (struct start_mode){ .guarded = true };
+	return guarded;
 }
 
 /* The point in time before which it is not started; doubles with every failed start in a row. */
@@ -205,33 +243,116 @@ static bool follows_nobody(const struct observation *o)
 
 static struct role_step step_guarded(const struct instance_in *in, const char *why)
 {
+	struct start_mode mode = { .guarded = true, .from_rdb = in->local->mode_now.from_rdb };
+
 	if (!follows_nobody(in->local->obs)) {
-		return role_change(in, ACT_GUARD, (struct start_mode){ .guarded = true }, why);
+		return role_change(in, ACT_GUARD, mode, why);
 	}
-	return (struct role_step){ .mode = { .guarded = true },
-				   .applied = true,
-				   .why = "is guarded" };
+	return (struct role_step){ .mode = mode, .applied = true, .why = "is guarded" };
+}
+
+static bool is_confirmed_run(const struct goal *goal, const struct observation *o)
+{
+	return replid_known(&goal->confirmed_run) && replid_eq(&goal->confirmed_run, &o->run_id);
+}
+
+static struct role_step wait_guarded(const struct instance_in *in)
+{
+	struct role_step r = step_guarded(in, "a source of another run waits to be compared");
+
+	r.applied = false;
+	return r;
+}
+
+/* What a fence left behind, once the role is right. */
+static struct role_step unfence(const struct instance_in *in, struct role_step applied)
+{
+	const struct instance_local *l = in->local;
+
+	if (!in->goal->fenced && (l->obs->fenced || l->paused)) {
+		return role_change(in, ACT_UNFENCE, applied.mode, "its fence has served its turn");
+	}
+	return applied;
 }
 
 static struct role_step step_source(const struct instance_in *in)
 {
 	const struct goal *goal = in->goal;
 	const struct observation *o = in->local->obs;
-	bool may_be_master = goal->start_at_once || (replid_known(&goal->confirmed_run) &&
-						     replid_eq(&goal->confirmed_run, &o->run_id));
+	struct start_mode mode = { .from_rdb = in->local->mode_now.from_rdb };
 
-	if (!may_be_master) {
-		struct role_step r =
-			step_guarded(in, "a source of another run waits to be compared");
-
-		r.applied = false;
-		return r;
+	if (!goal->start_at_once && !is_confirmed_run(goal, o)) {
+		return wait_guarded(in);
 	}
 	if (o->role != SERVER_ROLE_MASTER) {
-		return role_change(in, ACT_PROMOTE, (struct start_mode){},
-				   "this run is the source");
+		return role_change(in, ACT_PROMOTE, mode, "this run is the source");
 	}
-	return (struct role_step){ .applied = true, .why = "is the source" };
+	if (mode.from_rdb && !o->aof_enabled) {
+		/* Nobody was left to link to: without an AOF its next start would find nothing. */
+		return (struct role_step){ .act = ACT_AOF_ON,
+					   .why = "booted from its RDB, was promoted" };
+	}
+	return unfence(in, (struct role_step){ .applied = true, .why = "is the source" });
+}
+
+static bool follows_upstream(const struct goal *goal, const struct observation *o)
+{
+	return o->role == SERVER_ROLE_REPLICA && o->upstream_port == goal->upstream_port &&
+	       str_eq(o->upstream_host, goal->upstream_host);
+}
+
+/* Its position is compared behind the fence only: before it, it would be out of date at once. */
+static struct role_step step_yielding(const struct instance_in *in)
+{
+	const struct observation *o = in->local->obs;
+
+	if (!is_confirmed_run(in->goal, o)) {
+		return wait_guarded(in);
+	}
+	if (follows_upstream(in->goal, o)) {
+		return (struct role_step){ .applied = true, .why = "follows its successor" };
+	}
+	if (o->role == SERVER_ROLE_MASTER && !o->fenced && in->local->pause_spent) {
+		/* Nobody took it back in time: the control plane is gone, and clients are not to wait. */
+		return role_waits(in, "its pause has run out, it serves until there is news");
+	}
+	if (o->role == SERVER_ROLE_MASTER && !o->fenced) {
+		return role_change(in, ACT_FENCE, (struct start_mode){}, "it is to be handed over");
+	}
+	if (o->role == SERVER_ROLE_MASTER && in->live->peer_offset < o->offset) {
+		return role_waits(in, "is fenced, its successor does not have everything yet");
+	}
+	return role_change(in, ACT_YIELD, (struct start_mode){}, "its successor has everything");
+}
+
+/*
+ * A seal throws away what was received and not applied. The control plane waits for that before it
+ * seals; who did not answer then, and wakes up to this goal, takes a moment to apply it. A link that
+ * is down has nothing more to give.
+ */
+static bool may_have_more_to_apply(const struct instance_in *in)
+{
+	const struct instance_local *l = in->local;
+
+	return l->obs->role == SERVER_ROLE_REPLICA && l->obs->link_up &&
+	       in->now_ms - l->applied_ms < STILL_MS && in->now_ms - l->goal_ms < SEAL_WAIT_MS;
+}
+
+static struct role_step step_sealed(const struct instance_in *in)
+{
+	struct start_mode mode = { .from_rdb = in->local->mode_now.from_rdb };
+
+	if (in->local->obs->role == SERVER_ROLE_MASTER || in->local->mode_now.guarded) {
+		return role_waits(in,
+				  "it was promoted by hand: its writes are not ours to give up");
+	}
+	if (follows_nobody(in->local->obs)) {
+		return (struct role_step){ .mode = mode, .applied = true, .why = "is sealed" };
+	}
+	if (may_have_more_to_apply(in)) {
+		return role_waits(in, "has yet to apply what it has received");
+	}
+	return role_change(in, ACT_SEAL, mode, "the source is gone: nothing may move");
 }
 
 /* The operator's word is for one run; whoever gave none in the goal meant any. */
@@ -239,6 +360,42 @@ static bool may_be_demoted(const struct goal *goal, const struct observation *o)
 {
 	return goal->demote_accepted &&
 	       (!replid_known(&goal->confirmed_run) || replid_eq(&goal->confirmed_run, &o->run_id));
+}
+
+/*
+ * Started guarded from its AOF, it has its keys but no position in anybody's history. Killed, not
+ * stopped: a clean stop would write such an RDB too, over the one that has a position.
+ */
+static bool boots_for_position(const struct instance_in *in)
+{
+	const struct instance_local *l = in->local;
+
+	return l->mode_now.guarded && l->obs->guarded && l->obs->offset <= 0 &&
+	       rejoins_from_rdb(in);
+}
+
+/*
+ * One that is ahead of whom it is to follow would have to copy everything: its place in the stream
+ * is one that the other has not come to yet. A few bytes are enough, and happen under load.
+ */
+static struct role_step step_follow(const struct instance_in *in, struct start_mode mode)
+{
+	const struct observation *o = in->local->obs;
+
+	if (in->goal->staged && o->role == SERVER_ROLE_REPLICA) {
+		if (!follows_nobody(o)) {
+			return role_change(in, ACT_SEAL, mode,
+					   "stands still until the next source has passed it");
+		}
+		if (in->local->never_linked && o->slave_offset <= 1) {
+			return role_waits(in, "came back without its place in the stream: it would copy "
+					      "all from one that may have less");
+		}
+		if (in->live->peer_offset < o->slave_offset) {
+			return role_waits(in, "the next source is behind it yet");
+		}
+	}
+	return role_change(in, ACT_FOLLOW, mode, "it follows somebody else");
 }
 
 static struct role_step step_replica(const struct instance_in *in)
@@ -253,9 +410,15 @@ static struct role_step step_replica(const struct instance_in *in)
 		return role_waits(in,
 				  "it was promoted by hand: its writes are not ours to give up");
 	}
-	if (o->role == SERVER_ROLE_MASTER || o->upstream_port != goal->upstream_port ||
-	    !str_eq(o->upstream_host, goal->upstream_host)) {
-		return role_change(in, ACT_FOLLOW, mode, "it follows somebody else");
+	if (boots_for_position(in)) {
+		if (l->kill_sent_ms != 0) {
+			return role_waits(in, "was killed, its exit is awaited");
+		}
+		return role_change(in, ACT_KILL, l->mode_now,
+				   "its RDB has a position, its AOF none");
+	}
+	if (!follows_upstream(goal, o)) {
+		return step_follow(in, mode);
 	}
 	if (mode.from_rdb && !o->aof_enabled) {
 		if (!o->link_up || o->sync_in_progress) {
@@ -264,7 +427,15 @@ static struct role_step step_replica(const struct instance_in *in)
 		return (struct role_step){ .act = ACT_AOF_ON,
 					   .why = "booted from its RDB, is linked" };
 	}
-	return (struct role_step){ .applied = true, .why = "follows the source" };
+	if (goal->fenced && in->live->release && l->paused) {
+		return role_change(in, ACT_RELEASE, (struct start_mode){},
+				   "its successor takes writes");
+	}
+	if (goal->drop_clients && !l->clients_dropped) {
+		return role_change(in, ACT_DROP_CLIENTS, (struct start_mode){},
+				   "its clients are to look again");
+	}
+	return unfence(in, (struct role_step){ .applied = true, .why = "follows the source" });
 }
 
 static struct role_step step_role(const struct instance_in *in)
@@ -277,6 +448,10 @@ static struct role_step step_role(const struct instance_in *in)
 		return step_source(in);
 	case GOAL_REPLICA:
 		return step_replica(in);
+	case GOAL_YIELDING:
+		return step_yielding(in);
+	case GOAL_SEALED:
+		return step_sealed(in);
 	case GOAL_GUARDED:
 		break;
 	}
@@ -299,7 +474,13 @@ static struct instance_out step_running(const struct instance_in *in)
 	if (r.act != ACT_NONE) {
 		return act(r.act, r.mode, r.why);
 	}
-	if (!l->conf_current || !same_mode(r.mode, l->mode_now)) {
+	bool stale = !l->conf_current || !same_mode(r.mode, l->mode_now);
+
+	if (stale && in->goal->fenced && l->obs->fenced && !in->live->release) {
+		/* The next word is awaited by its clients; the file it has starts it guarded. */
+		return wait_for(in, 0, "is fenced: its file can wait");
+	}
+	if (stale) {
 		return act(ACT_WRITE_CONF, r.mode, "its file is not what a restart needs");
 	}
 	struct instance_out out = act(ACT_NONE, r.mode, r.why);
@@ -326,6 +507,10 @@ struct instance_out instance_step(const struct instance_in *in)
 	case PROC_STARTING:
 		return wait_for(in, 0, "was started, does not answer yet");
 	case PROC_HUNG:
+		if (in->goal->kill_hung && in->confirmed) {
+			/* It cannot be told, and when it wakes it carries out what it was sent before. */
+			return step_kill(in, "it hangs and is to be fenced");
+		}
 		/* A stall may pass (a slow disk, a long script); a kill loses what is in memory. */
 		return wait_for(in, 0, "hangs");
 	case PROC_DELETED:

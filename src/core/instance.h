@@ -17,6 +17,12 @@
 	X(FOLLOW, "follow", "SLAVEOF upstream")                                              \
 	X(GUARD, "guard", "SLAVEOF a closed port: read-only, no replica copies from it")     \
 	X(PROMOTE, "promote", "SLAVEOF NO ONE")                                              \
+	X(FENCE, "fence", "pause writes, min-slaves-to-write above any count")               \
+	X(YIELD, "yield", "SLAVEOF the one that takes over: fenced, and it has everything")  \
+	X(RELEASE, "release", "end the pause: the new source takes writes")                  \
+	X(UNFENCE, "unfence", "end the pause, min-slaves-to-write as the goal asks")         \
+	X(SEAL, "seal", "SLAVEOF a closed port: keeps what it has and where it stands")      \
+	X(DROP_CLIENTS, "drop-clients", "CLIENT KILL, so that they look for the source again") \
 	X(AOF_ON, "aof-on", "CONFIG SET appendonly yes after a boot from the RDB")           \
 	X(STOP, "stop", "SIGTERM: save and exit")                                            \
 	X(KILL, "kill", "SIGKILL: it is to be deleted, or did not stop within its limit")               \
@@ -40,8 +46,16 @@ struct instance_local {
 	struct start_mode mode_now; /* of the running server, or of the last start */
 	bool files_exist;       /* its folder exists */
 	bool rdb_usable;        /* a boot from dump.rdb loses nothing that the AOF has: a clean stop wrote it */
+	bool rdb_exists;        /* a dump.rdb is there, of a version whose RDB carries a position */
 	bool aof_exists;        /* an AOF folder or file is there */
 	bool marker_was_master; /* the durable marker last saw it as master; stays while it runs guarded */
+	bool paused;            /* CLIENT PAUSE was sent and has neither been ended nor run out */
+	bool clients_dropped;   /* as this goal asks */
+	bool pause_spent;       /* its writes were paused for this goal already */
+	bool never_linked;      /* this run of its server has had no link to any source yet */
+	bool aof_unfinished;    /* there is an AOF that no server could load: its first rewrite did not end */
+	int64_t applied_ms;     /* as a replica: since when its offset has stood still; 0: long */
+	int64_t goal_ms;        /* since when the goal has asked for its role; 0: long */
 	int64_t exited_ms;      /* clock of the last exit or failed start; 0: none since the agent's start */
 	int64_t stop_sent_ms;   /* first SIGTERM sent; 0: not */
 	int64_t stop_again_ms;  /* newest SIGTERM sent */
@@ -53,6 +67,7 @@ struct instance_local {
 
 struct instance_in {
 	const struct goal *goal;
+	const struct goal_live *live; /* what came with this goal; all unknown when it did not */
 	bool confirmed; /* the control plane sent or repeated this goal since the agent's start */
 	bool stop;      /* all servers of this host are to stop, whatever their goals, and stay so */
 	const struct instance_local *local;

@@ -19,6 +19,9 @@ static const char *const op_names[] = {
 	[OP_NONE] = "none",
 	[OP_CREATE] = "create",
 	[OP_RESTART] = "restart",
+	[OP_HANDOVER] = "handover",
+	[OP_EJECT] = "eject",
+	[OP_DETACH] = "detach",
 };
 /* clang-format on */
 static_assert(ARRAY_LEN(op_names) == OP_KIND_COUNT);
@@ -30,6 +33,19 @@ static const char *const phase_names[] = {
 	[PHASE_RESTART_COMPARE] = "restart-compare",
 	[PHASE_RESTART_HELD] = "restart-held",
 	[PHASE_RESTART_CONFIRM] = "restart-confirm",
+	[PHASE_HANDOVER_CHECK] = "handover-check",
+	[PHASE_HANDOVER_STAGE] = "handover-stage",
+	[PHASE_HANDOVER_FENCE] = "handover-fence",
+	[PHASE_HANDOVER_UNDO] = "handover-undo",
+	[PHASE_HANDOVER_PROMOTE] = "handover-promote",
+	[PHASE_HANDOVER_TIDY] = "handover-tidy",
+	[PHASE_HANDOVER_DROP] = "handover-drop",
+	[PHASE_EJECT_DRAIN] = "eject-drain",
+	[PHASE_EJECT_SEAL] = "eject-seal",
+	[PHASE_EJECT_HELD] = "eject-held",
+	[PHASE_EJECT_PROMOTE] = "eject-promote",
+	[PHASE_EJECT_TIDY] = "eject-tidy",
+	[PHASE_DETACH_PROMOTE] = "detach-promote",
 };
 /* clang-format on */
 static_assert(ARRAY_LEN(phase_names) == PHASE_COUNT);
@@ -42,6 +58,8 @@ static const char *const fault_names[] = {
 	[FAULT_GUARD] = "guard",
 	[FAULT_DIVERGED] = "diverged",
 	[FAULT_STORE] = "store",
+	[FAULT_ELECT] = "elect",
+	[FAULT_EJECTED] = "ejected",
 };
 /* clang-format on */
 static_assert(ARRAY_LEN(fault_names) == FAULT_KIND_COUNT);
@@ -71,14 +89,32 @@ struct member *group_source(const struct group *g)
 	return group_find(g, g->source);
 }
 
+bool group_is_replica(const struct group *g, const struct member *m)
+{
+	return m->state != MEMBER_DELETING && !id_eq(m->id, g->source);
+}
+
+bool group_is_sealing(const struct group *g)
+{
+	return g->op.phase == PHASE_EJECT_SEAL || g->op.phase == PHASE_EJECT_HELD;
+}
+
 size_t group_replica_count(const struct group *g)
 {
 	size_t n = 0;
 
 	for (size_t i = 0; i < g->nmembers; i++) {
-		const struct member *m = &g->members[i];
+		n += group_is_replica(g, &g->members[i]);
+	}
+	return n;
+}
 
-		n += m->state != MEMBER_DELETING && !id_eq(m->id, g->source);
+size_t group_attached_count(const struct group *g)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < g->nmembers; i++) {
+		n += group_is_replica(g, &g->members[i]) && g->members[i].attached_once;
 	}
 	return n;
 }

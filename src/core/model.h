@@ -39,6 +39,7 @@ bool replid_known(const struct replid *a);
 	X(SYNCING, "syncing", SEC(60), "it is attached: its data are the source's; the limit is for no progress") \
 	X(ACTIVE, "active", 0, "nothing: it serves in its role")                                \
 	X(ERROR, "error", 0, "what its fault names, or a delete")                               \
+	X(FENCED, "fenced", 0, "the user: it was ejected, takes no writes; attach or delete it") \
 	X(DELETING, "deleting", 0, "its agent has confirmed that process and files are gone")
 
 #define MEMBER_STATE_ENUM(name, text, limit, why) MEMBER_##name,
@@ -53,6 +54,8 @@ enum fault_kind {
 	FAULT_GUARD,    /* a restarted source may lack data its replicas hold; `start --accept-data-loss` */
 	FAULT_DIVERGED, /* a replica was promoted by hand: `start --accept-data-loss` follows the source again */
 	FAULT_STORE,    /* the host has done more than the record knows: the store is older; `tanist adopt` */
+	FAULT_ELECT,    /* source: an eject found nobody to promote; clears when one is, or it is undone */
+	FAULT_EJECTED,  /* it was the source until it was ejected; `tanist attach`, or delete */
 	FAULT_KIND_COUNT,
 };
 
@@ -81,6 +84,11 @@ struct member {
 	 * saw (its run id); a later run must be asked about again.
 	 */
 	struct replid accepted_run;
+	/*
+	 * It was the source until a handover, and then held nothing that its successor lacks: what it
+	 * is found to be a master of may be given up. Until it is seen to follow.
+	 */
+	bool demoted;
 	struct fault fault;
 };
 
@@ -96,7 +104,15 @@ struct history_entry {
  * Operations of a group and their phases. The table that says how each is left is in
  * core/group.c; a test proves that every phase has a way out.
  */
-enum op_kind { OP_NONE, OP_CREATE, OP_RESTART, OP_KIND_COUNT };
+enum op_kind {
+	OP_NONE,
+	OP_CREATE,
+	OP_RESTART,
+	OP_HANDOVER, /* planned: a replica becomes the source, nothing is lost */
+	OP_EJECT,    /* the source is gone: the most current replica becomes the source */
+	OP_DETACH,   /* in the new group: what was a replica becomes its source */
+	OP_KIND_COUNT,
+};
 
 enum op_phase {
 	PHASE_NONE,
@@ -104,6 +120,21 @@ enum op_phase {
 	PHASE_RESTART_COMPARE, /* restart: the source runs guarded, is compared with its replicas */
 	PHASE_RESTART_HELD,    /* restart: in doubt; a human decides, or news that removes the doubt */
 	PHASE_RESTART_CONFIRM, /* restart: committed that it goes on; waits for role:master */
+	/* Handover: g->source is the old source until HANDOVER_PROMOTE is committed. */
+	PHASE_HANDOVER_CHECK,   /* all that can be known before anything is touched */
+	PHASE_HANDOVER_STAGE,   /* the other replicas follow the target already, the target is durable */
+	PHASE_HANDOVER_FENCE,   /* the source takes no writes; once the target has all, it follows it */
+	PHASE_HANDOVER_UNDO,    /* committed instead of PROMOTE: the source is master again, unfenced */
+	PHASE_HANDOVER_PROMOTE, /* committed: the target is the source; waits for role:master */
+	PHASE_HANDOVER_TIDY,    /* it serves; the others link to it */
+	PHASE_HANDOVER_DROP,    /* the old source's clients are dropped, so that they look again */
+	/* Eject: g->source is the one that is gone until EJECT_PROMOTE is committed. */
+	PHASE_EJECT_DRAIN,   /* the replicas apply what they have received */
+	PHASE_EJECT_SEAL,    /* epoch + 1: they follow nobody and stay read-only */
+	PHASE_EJECT_HELD,    /* sealed, and nobody can be elected: news, a word, or the source's return */
+	PHASE_EJECT_PROMOTE, /* committed: the winner is the source; waits for role:master */
+	PHASE_EJECT_TIDY,    /* it serves; the others link to it */
+	PHASE_DETACH_PROMOTE, /* a group of its own; waits for role:master */
 	PHASE_COUNT,
 };
 
@@ -111,9 +142,24 @@ struct operation {
 	struct id id;
 	enum op_kind kind; /* OP_NONE: none is running */
 	enum op_phase phase;
-	struct id target; /* the instance it is about */
+	/*
+	 * The instance it is about. Handover: the one that is to be the source. Eject: the one that
+	 * is ejected, and from EJECT_PROMOTE on the winner. Detach: the new group's only member.
+	 */
+	struct id target;
+	struct id from; /* handover: the source at the beginning; else zero */
 	int64_t started_wall_ms, phase_since_wall_ms;
-	struct replid run; /* restart: the run of the server it is about */
+	struct replid run; /* the run of the server it is about, once that is known */
+	bool accept_data_loss; /* eject: the operator's word */
+};
+
+/* How the last operation that a user asked for ended; kept until the next one ends. */
+struct op_outcome {
+	struct id op; /* zero: none has ended yet */
+	enum op_kind kind;
+	bool done; /* it did what was asked; else it was refused or undone, and nothing was lost */
+	int64_t at_wall_ms;
+	const char *reason; /* a sentence with the figures; NULL: none */
 };
 
 struct group_secrets {
@@ -132,6 +178,13 @@ struct group {
 	int64_t created_wall_ms;
 	struct group_secrets secrets;
 	struct operation op;
+	struct op_outcome last;
+	/*
+	 * Durability: replicas that must be linked for the source to take writes; 0: async. An
+	 * election counts with durability_proven, which follows a raise only when all replicas hold
+	 * what was acknowledged before it (DESIGN.md 5).
+	 */
+	uint32_t durability, durability_proven;
 	struct member *members; /* in order of creation */
 	size_t nmembers;
 	struct history_entry *history; /* oldest first */
@@ -142,8 +195,16 @@ struct group {
 struct member *group_find(const struct group *g, struct id id);
 struct member *group_source(const struct group *g);
 
+/* Is m not the source, and not on its way out? */
+bool group_is_replica(const struct group *g, const struct member *m);
+
+/* Is an eject past its drain and before its commit: do the replicas follow nobody? */
+bool group_is_sealing(const struct group *g);
+
 /* Members that are not being deleted, less the source. */
 size_t group_replica_count(const struct group *g);
+/* Those of them that have held the whole data set: they can confirm a write. */
+size_t group_attached_count(const struct group *g);
 
 const char *member_state_name(enum member_state s);
 const char *op_kind_name(enum op_kind k);

@@ -51,6 +51,11 @@ struct observation {
 	enum proc_state proc;
 	struct replid run_id;
 	bool guarded;    /* started following a closed port, waits for the control plane's word */
+	/*
+	 * It takes no writes, because its agent fenced it, as of the INFO that the rest is from: an
+	 * offset beside it was read behind the fence.
+	 */
+	bool fenced;
 	char error[240]; /* the server's own words, when FAILED or EXITED abnormally */
 
 	enum marker_verdict marker;
@@ -63,7 +68,8 @@ struct observation {
 	struct replid replid, replid2;
 	int64_t offset;        /* master_repl_offset */
 	int64_t second_offset; /* replid2 is valid below it; -1: none */
-	int64_t slave_offset;  /* slave_repl_offset; -1 on a master */
+	int64_t slave_offset;  /* slave_repl_offset: applied; -1 on a master */
+	int64_t read_offset;   /* slave_read_repl_offset: received; -1 on a master and before 6.2 */
 	bool link_up;
 	bool sync_in_progress;
 	int64_t sync_done_bytes;  /* of the copy in progress; -1 unknown */
@@ -79,6 +85,7 @@ struct observation {
 	int64_t save_progress; /* moves while it writes an RDB, for replicas too; -1: it writes none */
 	bool aof_enabled, aof_rewriting, aof_last_rewrite_ok;
 	bool aof_write_failed; /* what was acknowledged lately may be in memory only; not sent on */
+	bool disk_error; /* its last AOF write, AOF rewrite or RDB failed */
 	bool durable; /* AOF on, complete, no rewrite running or waiting (DESIGN.md 5) */
 	int64_t disk_free_bytes, disk_used_bytes; /* file system of its directory; its directory */
 };

@@ -17,6 +17,10 @@ enum status {
 	STATUS_REBOOT,
 	STATUS_ERROR,
 	STATUS_SHUTDOWN,
+	STATUS_PROMOTE,
+	STATUS_EJECT,
+	STATUS_DETACH,
+	STATUS_BLOCKED, /* ejected: it takes no writes until the user attaches or deletes it */
 	STATUS_COUNT,
 };
 
@@ -27,6 +31,10 @@ static const char *const status_names[] = {
 	[STATUS_REBOOT] = "REBOOT",
 	[STATUS_ERROR] = "ERROR",
 	[STATUS_SHUTDOWN] = "SHUTDOWN",
+	[STATUS_PROMOTE] = "PROMOTE",
+	[STATUS_EJECT] = "EJECT",
+	[STATUS_DETACH] = "DETACH",
+	[STATUS_BLOCKED] = "BLOCKED",
 };
 /* clang-format on */
 static_assert(ARRAY_LEN(status_names) == STATUS_COUNT);
@@ -43,18 +51,44 @@ enum rule {
 
 /* clang-format off */
 static const enum rule rules[CALL_COUNT][STATUS_COUNT] = {
-	/*                        BUILD ACTIVE REBOOT ERROR SHUTDOWN */
-	[CALL_CREATE_REPLICA] = { NO,   IDLE,  NO,    NO,   NO  },
-	[CALL_RENAME]         = { YES,  YES,   YES,   YES,  YES },
-	[CALL_DELETE]         = { YES,  YES,   YES,   YES,  YES }, /* again while it goes: no harm */
-	[CALL_START]          = { NO,   NO,    YES,   YES,  NO  }, /* a word may precede the doubt */
-	[CALL_ACTION]         = { NO,   IDLE,  NO,    NO,   NO  },
+	/*                        BUILD ACTIVE REBOOT ERROR SHUTDOWN PROMOTE EJECT DETACH BLOCKED */
+	[CALL_CREATE_REPLICA] = { NO,   IDLE,  NO,    NO,   NO,      NO,     NO,   NO,    NO  },
+	[CALL_RENAME]         = { YES,  YES,   YES,   YES,  YES,     YES,    YES,  YES,   YES },
+	[CALL_DELETE]         = { YES,  YES,   YES,   YES,  YES,     YES,    YES,  YES,   YES }, /* again while it goes: no harm */
+	[CALL_START]          = { NO,   NO,    YES,   YES,  NO,      NO,     NO,   NO,    NO  }, /* a word may precede the doubt */
+	[CALL_ACTION]         = { NO,   IDLE,  NO,    NO,   NO,      NO,     NO,   NO,    NO  },
+	[CALL_PROMOTE]        = { NO,   IDLE,  NO,    NO,   NO,      NO,     NO,   NO,    NO  },
+	[CALL_EJECT]          = { NO,   YES,   YES,   YES,  NO,      YES,    YES,  NO,    NO  }, /* replaces what has not committed */
+	[CALL_DETACH]         = { NO,   IDLE,  NO,    NO,   NO,      NO,     NO,   NO,    NO  },
+	[CALL_CANCEL]         = { NO,   YES,   YES,   YES,  NO,      YES,    YES,  NO,    NO  },
+	[CALL_ATTACH]         = { NO,   NO,    NO,    NO,   NO,      NO,     NO,   NO,    IDLE },
+	[CALL_DURABILITY]     = { NO,   IDLE,  NO,    NO,   NO,      NO,     NO,   NO,    NO  },
+	[CALL_DELETE_GROUP]   = { YES,  YES,   YES,   YES,  YES,     YES,    YES,  YES,   YES },
 };
 /* clang-format on */
 
 static bool restarts(const struct group *g, const struct member *m)
 {
 	return g->op.kind == OP_RESTART && id_eq(g->op.target, m->id);
+}
+
+/* A change of the source is about every member, as in Trove. */
+static enum status of_operation(const struct group *g)
+{
+	switch (g->op.kind) {
+	case OP_HANDOVER:
+		return STATUS_PROMOTE;
+	case OP_EJECT:
+		return g->op.phase == PHASE_EJECT_HELD ? STATUS_ACTIVE : STATUS_EJECT;
+	case OP_DETACH:
+		return STATUS_DETACH;
+	case OP_NONE:
+	case OP_CREATE:
+	case OP_RESTART:
+	case OP_KIND_COUNT:
+		break;
+	}
+	return STATUS_ACTIVE;
 }
 
 static enum status status_find(const struct group *g, const struct member *m)
@@ -64,9 +98,11 @@ static enum status status_find(const struct group *g, const struct member *m)
 	case MEMBER_SYNCING:
 		return STATUS_BUILD;
 	case MEMBER_ACTIVE:
-		return restarts(g, m) ? STATUS_REBOOT : STATUS_ACTIVE;
+		return restarts(g, m) ? STATUS_REBOOT : of_operation(g);
 	case MEMBER_ERROR:
 		return STATUS_ERROR;
+	case MEMBER_FENCED:
+		return STATUS_BLOCKED;
 	case MEMBER_DELETING:
 		return STATUS_SHUTDOWN;
 	case MEMBER_STATE_COUNT:
@@ -154,6 +190,13 @@ static const struct member *member_ahead_of_store(const struct group *g)
 	return NULL;
 }
 
+/* Replicas can be deleted at any time, but for the one that a handover is about. */
+static bool is_about_to_serve(const struct group *g, const struct member *m)
+{
+	return g->op.kind == OP_HANDOVER && id_eq(m->id, g->op.target) &&
+	       m->state != MEMBER_DELETING;
+}
+
 bool status_allows(enum call_kind call, const struct group *g, const struct member *m,
 		   struct err *e)
 {
@@ -171,6 +214,9 @@ bool status_allows(enum call_kind call, const struct group *g, const struct memb
 			       "Instance %s: cannot %s while the store is older than the hosts of "
 			       "its group: the fault of instance '%.64s' says what to do.",
 			       id_text(m->id).s, call_texts[call], ahead->name);
+	}
+	if (call == CALL_DELETE && is_about_to_serve(g, m)) {
+		return refuse(call, g, m, status, e);
 	}
 	if (call == CALL_DELETE && id_eq(m->id, g->source) && replicas > 0) {
 		return err_set(e, ERR_FORBIDDEN,

@@ -23,7 +23,14 @@ const char *operating_status_of(const struct group *g, const struct member *m,
 	X(RENAME, "rename it")                     \
 	X(DELETE, "delete it")                     \
 	X(START, "start it")                       \
-	X(ACTION, "carry out an action on it")
+	X(ACTION, "carry out an action on it")     \
+	X(PROMOTE, "promote it")                   \
+	X(EJECT, "eject it")                       \
+	X(DETACH, "detach it")                     \
+	X(CANCEL, "cancel what runs")              \
+	X(ATTACH, "attach it")                     \
+	X(DURABILITY, "change its durability")     \
+	X(DELETE_GROUP, "delete its group")
 
 #define CALL_ENUM(name, text) CALL_##name,
 enum call_kind { CALLS(CALL_ENUM) CALL_COUNT };

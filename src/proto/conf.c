@@ -122,6 +122,14 @@ static void add_output_limit(const struct input *in, struct list *l)
 	}
 }
 
+uint32_t conf_max_lag_s(const struct goal *g)
+{
+	if (g->min_slaves_to_write == 0) {
+		return CONF_FENCE_MAX_LAG_S;
+	}
+	return g->min_slaves_max_lag_s == 0 ? 1 : g->min_slaves_max_lag_s;
+}
+
 static void add_stream_settings(const struct input *in, struct list *l)
 {
 	const struct server_settings *s = &in->g->settings;
@@ -132,8 +140,7 @@ static void add_stream_settings(const struct input *in, struct list *l)
 	add(l, "repl-timeout", "%" PRIu64, at_least(s->repl_timeout_s, 2));
 	add_output_limit(in, l);
 	/* A lag of 0 would switch the fence off; it comes first so that it holds from the start. */
-	add(l, "min-slaves-max-lag", "%" PRIu64,
-	    in->g->min_slaves_to_write == 0 ? 10 : at_least(in->g->min_slaves_max_lag_s, 1));
+	add(l, "min-slaves-max-lag", "%u", conf_max_lag_s(in->g));
 	add(l, "min-slaves-to-write", "%u", in->g->min_slaves_to_write);
 }
 
@@ -383,18 +390,21 @@ static void put_users(const struct input *in, struct arena *a, struct str *out)
 /*
  * A closed port: the server is read-only, its replicas get NOMASTERLINK and keep their keys. It
  * stands in the file of a source that has replicas even while that source is a master: whoever
- * starts it from this file has not compared it with them.
+ * starts it from this file has not compared it with them. The same file serves that source while
+ * it yields, so that a handover writes none while the clients wait. A member that is staged does
+ * not start behind the next source either: it may be ahead of it, and would copy less than it has.
  */
 static void put_role(const struct input *in, struct str *out)
 {
-	bool compared_first = in->g->role == GOAL_SOURCE && !in->g->start_at_once;
+	const struct goal *g = in->g;
+	bool at_once = g->role == GOAL_SOURCE && g->start_at_once;
 
-	if (in->mode.guarded || in->g->role == GOAL_GUARDED || compared_first) {
+	if (in->mode.guarded || g->staged || (g->role != GOAL_REPLICA && !at_once)) {
 		str_append(out, "slaveof 127.0.0.1 0\n");
-	} else if (in->g->role == GOAL_REPLICA) {
+	} else if (g->role == GOAL_REPLICA) {
 		str_append(out, "slaveof ");
-		put_quoted(out, in->g->upstream_host);
-		str_printf(out, " %u\n", in->g->upstream_port);
+		put_quoted(out, g->upstream_host);
+		str_printf(out, " %u\n", g->upstream_port);
 	}
 }
 
@@ -409,4 +419,39 @@ void conf_write(const struct goal *g, struct start_mode mode, const struct conf_
 	put_settings(&in, &a, out);
 	put_users(&in, &a, out);
 	put_role(&in, out);
+}
+
+/* What stands behind `before` at the beginning of a line; NULL: no line begins so. */
+static const char *behind(const char *file, const char *before)
+{
+	size_t len = strlen(before);
+
+	for (const char *line = file; line != NULL; line = strchr(line, '\n')) {
+		line += *line == '\n';
+		if (strncmp(line, before, len) == 0) {
+			return line + len;
+		}
+	}
+	return NULL;
+}
+
+bool conf_agent_secret(const char *file, struct secret *ret)
+{
+	const char *word = behind(file, "user " CONF_USER_AGENT " on resetpass >");
+
+	if (word == NULL) {
+		word = behind(file, "requirepass ");
+	}
+	if (word == NULL) {
+		return false;
+	}
+	word += *word == '"';
+	size_t len = strcspn(word, "\" \n");
+
+	if (len == 0 || len >= sizeof ret->open) {
+		return false;
+	}
+	*ret = (struct secret){};
+	memcpy(ret->open, word, len);
+	return true;
 }

@@ -27,6 +27,12 @@ struct conf_paths {
 void conf_write(const struct goal *g, struct start_mode mode, const struct conf_paths *p,
 		struct str *out);
 
+/*
+ * The secret with which the agent logs in to a server that has the settings of this file, which
+ * conf_write() made. false: there is none in it.
+ */
+[[nodiscard]] bool conf_agent_secret(const char *file, struct secret *ret);
+
 struct conf_setting {
 	const char *name;
 	char value[160];
@@ -39,6 +45,10 @@ struct conf_setting {
  */
 size_t conf_live_settings(const struct goal *g, struct start_mode mode, struct arena *a,
 			  const struct conf_setting **ret);
+
+/* min-slaves-max-lag as the goal asks; never 0, which would switch off every fence. */
+enum { CONF_FENCE_MAX_LAG_S = 10 }; /* where the goal asks for none: the default of all versions */
+uint32_t conf_max_lag_s(const struct goal *g);
 
 /*
  * Users and their ACL rules as words for ACL SETUSER (6.0 and later); 0 below. Contains secrets.

@@ -19,6 +19,7 @@ struct reading {
 	int64_t total, read, left; /* of a copy in progress; -1: not said */
 	bool said_save, saving;    /* an RDB, to disk or to replicas */
 	int64_t save_keys, save_s; /* how far; 0: not said */
+	bool said_bgsave, bgsave_failed;
 	bool said_rewrite;
 	bool rewriting, rewrite_waits;
 };
@@ -97,6 +98,7 @@ static void host_of(struct span s, char *buf, size_t size)
 static void forget_upstream(struct observation *o)
 {
 	o->slave_offset = -1;
+	o->read_offset = -1;
 	o->last_io_s = -1;
 	o->link_up = false;
 	o->sync_in_progress = false;
@@ -124,6 +126,11 @@ static void see_offset(struct reading *r, struct span v)
 static void see_slave_offset(struct reading *r, struct span v)
 {
 	r->o->slave_offset = number_or(v, -1, INT64_MAX, r->o->slave_offset);
+}
+
+static void see_read_offset(struct reading *r, struct span v)
+{
+	r->o->read_offset = number_or(v, -1, INT64_MAX, r->o->read_offset);
 }
 
 static void see_second_offset(struct reading *r, struct span v)
@@ -231,6 +238,12 @@ static void see_save_time(struct reading *r, struct span v)
 	r->save_s = number_or(v, 0, INT64_MAX, 0);
 }
 
+static void see_bgsave_status(struct reading *r, struct span v)
+{
+	r->said_bgsave = true;
+	r->bgsave_failed = !span_is(v, "ok");
+}
+
 static void see_aof(struct reading *r, struct span v)
 {
 	r->o->aof_enabled = flag_of(v);
@@ -270,6 +283,7 @@ static const struct {
 	{ "master_repl_offset",         see_offset },
 	{ "second_repl_offset",         see_second_offset },  /* 4.0 */
 	{ "slave_repl_offset",          see_slave_offset },
+	{ "slave_read_repl_offset",     see_read_offset },    /* 6.2 */
 	{ "master_host",                see_master_host },
 	{ "master_port",                see_master_port },
 	{ "master_link_status",         see_link },
@@ -284,6 +298,7 @@ static const struct {
 	{ "used_memory",                see_memory },
 	{ "sync_full",                  see_sync_full },
 	{ "rdb_bgsave_in_progress",     see_saving },
+	{ "rdb_last_bgsave_status",     see_bgsave_status },
 	{ "current_save_keys_processed", see_save_keys },     /* 7.0 */
 	{ "rdb_current_bgsave_time_sec", see_save_time },
 	{ "aof_enabled",                see_aof },
@@ -393,6 +408,10 @@ bool info_read(const char *text, size_t len, struct observation *o, struct err *
 	}
 	if (r.said_rewrite) {
 		seen.aof_rewriting = r.rewriting || r.rewrite_waits;
+	}
+	if (r.said_bgsave) {
+		seen.disk_error = r.bgsave_failed || seen.aof_write_failed ||
+				  (seen.aof_enabled && !seen.aof_last_rewrite_ok);
 	}
 	info_set_durable(&seen);
 	*o = seen;

@@ -21,6 +21,7 @@ enum {
 	NAME_BYTES = 4 * MODEL_NAME_MAX, /* the limit counts characters */
 	WORD_BYTES = 255,
 	ADDRESS_BYTES = 63,
+	REASON_BYTES = 1023, /* ours, cut at 319; each half character at a cut is written as three */
 };
 
 #define TIME .min = 0, .max = INT64_MAX
@@ -40,6 +41,8 @@ static const struct field group_rows[] = {
 	{ "source",     FIELD_ID,     FIELD_AT(struct group, source), NEEDED },
 	{ "source_run", FIELD_REPLID, FIELD_AT(struct group, source_run) },
 	{ "created",    FIELD_I64,    FIELD_AT(struct group, created_wall_ms), TIME, NEEDED },
+	{ "durability", FIELD_U32,    FIELD_AT(struct group, durability), .max = MODEL_MEMBERS_MAX },
+	{ "durability_proven", FIELD_U32, FIELD_AT(struct group, durability_proven), .max = MODEL_MEMBERS_MAX },
 };
 
 static const struct field secrets_rows[] = {
@@ -55,6 +58,16 @@ static const struct field op_rows[] = {
 	{ "started",     FIELD_I64,    FIELD_AT(struct operation, started_wall_ms), TIME, NEEDED },
 	{ "phase_since", FIELD_I64,    FIELD_AT(struct operation, phase_since_wall_ms), TIME, NEEDED },
 	{ "run",         FIELD_REPLID, FIELD_AT(struct operation, run) },
+	{ "from",        FIELD_ID,     FIELD_AT(struct operation, from) },
+	{ "accept_data_loss", FIELD_BOOL, FIELD_AT(struct operation, accept_data_loss) },
+};
+
+static const struct field last_rows[] = {
+	{ "op",     FIELD_ID,     FIELD_AT(struct op_outcome, op), NEEDED },
+	{ "kind",   FIELD_ENUM,   FIELD_AT(struct op_outcome, kind), NEEDED, .words = &op_kind_words },
+	{ "done",   FIELD_BOOL,   FIELD_AT(struct op_outcome, done) },
+	{ "at",     FIELD_I64,    FIELD_AT(struct op_outcome, at_wall_ms), TIME },
+	{ "reason", FIELD_STRING, FIELD_AT(struct op_outcome, reason), .max = REASON_BYTES },
 };
 
 static const struct field member_rows[] = {
@@ -73,6 +86,7 @@ static const struct field member_rows[] = {
 	{ "state_since",   FIELD_I64,    FIELD_AT(struct member, state_since_wall_ms), TIME, NEEDED },
 	{ "attached_once", FIELD_BOOL,   FIELD_AT(struct member, attached_once) },
 	{ "accepted_run",  FIELD_REPLID, FIELD_AT(struct member, accepted_run) },
+	{ "demoted",       FIELD_BOOL,   FIELD_AT(struct member, demoted) },
 	{ "fault",         FIELD_ENUM,   FIELD_AT(struct member, fault.kind), .words = &fault_kind_words },
 	{ "fault_at",      FIELD_I64,    FIELD_AT(struct member, fault.at_wall_ms), TIME },
 	{ "fault_text",    FIELD_PROSE,  FIELD_AT(struct member, fault.text) },
@@ -188,6 +202,9 @@ void record_write_group(const struct group *g, struct str *out)
 	if (g->op.kind != OP_NONE) {
 		write_object(&w, "op", op_rows, ARRAY_LEN(op_rows), &g->op);
 	}
+	if (!id_is_zero(g->last.op)) {
+		write_object(&w, "last", last_rows, ARRAY_LEN(last_rows), &g->last);
+	}
 	fields_write_list(&w, &members_list, g->members, g->nmembers);
 	fields_write_list(&w, &history_list, g->history, g->nhistory);
 	jw_end(&w);
@@ -220,6 +237,16 @@ static bool read_op(const json_t *j, struct operation *ret, struct err *e)
 	return true;
 }
 
+static bool read_last(const json_t *j, struct arena *a, struct op_outcome *ret, struct err *e)
+{
+	const json_t *o = json_object_get(j, "last");
+
+	if (o == NULL) {
+		return true; /* no operation has ended yet */
+	}
+	return fields_read(o, last_rows, ARRAY_LEN(last_rows), a, ret, e) || err_wrap(e, "last");
+}
+
 static bool check_members(const struct group *g, struct err *e)
 {
 	if (g->nmembers == 0) {
@@ -246,6 +273,7 @@ bool record_read_group(const char *json, size_t len, struct arena *a, struct gro
 	if (!parse(json, len, &j, e) ||
 	    !fields_read(j, group_rows, ARRAY_LEN(group_rows), a, &g, e) ||
 	    !read_secrets(j, &g.secrets, e) || !read_op(j, &g.op, e) ||
+	    !read_last(j, a, &g.last, e) ||
 	    !fields_read_list(j, &members_list, a, &members, &g.nmembers, e) ||
 	    !fields_read_list(j, &history_list, a, &history, &g.nhistory, e)) {
 		return false;

@@ -66,7 +66,7 @@ struct group *record_pack_group(const struct group *g)
 {
 	size_t members_bytes = g->nmembers * sizeof *g->members;
 	size_t bytes = sizeof *g + members_bytes + history_bytes(g) + text_bytes(g->project) +
-		       text_bytes(g->name);
+		       text_bytes(g->name) + text_bytes(g->last.reason);
 
 	for (size_t i = 0; i < g->nmembers; i++) {
 		bytes += member_text_bytes(&g->members[i]);
@@ -85,6 +85,7 @@ struct group *record_pack_group(const struct group *g)
 
 	pack_text(&copy->project, &at);
 	pack_text(&copy->name, &at);
+	pack_text(&copy->last.reason, &at);
 	for (size_t i = 0; i < copy->nmembers; i++) {
 		pack_member(&copy->members[i], &at);
 	}

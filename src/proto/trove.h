@@ -28,6 +28,8 @@ struct trove_create {
 	const char *backup_ref;
 	const char *availability_zone;
 	const char *region;
+	bool has_durability; /* ours */
+	uint32_t durability; /* 0: async */
 };
 
 /* Body of POST /instances. ERR_INVALID "Validation error: instance['name'] ..." with the remedy. */
@@ -54,14 +56,20 @@ enum trove_update_verb { TROVE_PUT, TROVE_PATCH };
 	X(EJECT, "eject_replica_source")                                                           \
 	X(RESET_STATUS, "reset_status")                                                            \
 	X(START, "start") /* ours: {"start": {"accept_data_loss": true}} */                        \
-	X(ADOPT, "adopt") /* ours: the hosts' word over the store's */
+	X(ADOPT, "adopt") /* ours: the hosts' word over the store's */                             \
+	X(CANCEL, "cancel") /* ours: takes back what runs and has not committed */                 \
+	X(ATTACH, "attach") /* ours: {"attach": {"replica_of": ID}}, of one that was ejected */    \
+	X(DURABILITY, "durability") /* ours: {"durability": "async"}, or "bounded(K)" */           \
+	X(DELETE_GROUP, "delete_group") /* ours */
 #define TROVE_ACTION_ENUM(name, key) TROVE_ACTION_##name,
 enum trove_action_kind { TROVE_ACTIONS(TROVE_ACTION_ENUM) TROVE_ACTION_COUNT };
 #undef TROVE_ACTION_ENUM
 
 struct trove_action {
 	enum trove_action_kind kind;
-	bool accept_data_loss;  /* START */
+	bool accept_data_loss;  /* START, EJECT */
+	struct id replica_of;   /* ATTACH */
+	uint32_t durability;    /* DURABILITY; 0: async */
 	int64_t volume_gb;      /* RESIZE of the volume; 0: not asked for */
 	const char *flavor_ref; /* RESIZE to a flavor, in the arena; NULL: not asked for */
 };
@@ -82,6 +90,14 @@ struct trove_action {
 				     struct err *e);
 [[nodiscard]] bool trove_read_access(const json_t *v, bool *ret_public, bool *ret_cidrs,
 				     struct err *e);
+[[nodiscard]] bool trove_read_uuid(const json_t *v, const char *where, struct id *ret,
+				   struct err *e);
+/* "async" (0) or "bounded(K)". */
+[[nodiscard]] bool trove_read_durability(const json_t *v, const char *where, uint32_t *ret,
+					 struct err *e);
+/* The reverse. Returns buf. */
+enum { TROVE_DURABILITY_BYTES = 24 };
+const char *trove_durability_text(uint32_t k, char *buf, size_t size);
 /* Behind the last slash; the whole string when there is none. */
 const char *trove_last_element(const char *ref);
 

@@ -67,7 +67,7 @@ static const struct {
 } attributes[] = {
 	{ "name", true, true, read_update_name },
 	{ "replica_of", true, true, read_detach },
-	{ "slave_of", false, true, read_detach },
+	{ "slave_of", true, true, read_detach }, /* Trove takes it from PATCH alone */
 	{ "configuration", true, true, read_configuration },
 	{ "datastore_version", true, true, read_version },
 	{ "access", true, false, read_access },
@@ -150,29 +150,76 @@ static bool read_start(const json_t *v, struct trove_action *x, struct err *e)
 	return true;
 }
 
+/* Trove looks at no value of this; ours may have a word in it. */
+static bool read_eject(const json_t *v, struct trove_action *x, struct err *e)
+{
+	const json_t *accepts = json_object_get(v, "accept_data_loss");
+
+	if (accepts != NULL && !json_is_boolean(accepts)) {
+		return err_set(e, ERR_INVALID,
+			       "Validation error: eject_replica_source['accept_data_loss'] must be "
+			       "true or false, not %s",
+			       json_type_text(accepts));
+	}
+	x->accept_data_loss = json_is_true(accepts);
+	return true;
+}
+
+static bool read_attach(const json_t *v, struct trove_action *x, struct err *e)
+{
+	const json_t *source = json_object_get(v, "replica_of");
+
+	if (source == NULL || json_object_size(v) != 1) {
+		return err_set(
+			e, ERR_INVALID,
+			"Validation error: attach must be {\"replica_of\": ID}, with the id of "
+			"the source that it is to follow");
+	}
+	return trove_read_uuid(source, "attach['replica_of']", &x->replica_of, e);
+}
+
+static bool read_empty(const json_t *v, const char *key, struct err *e)
+{
+	return json_is_object(v) ||
+	       err_set(e, ERR_INVALID, "Validation error: %s must be an object, {}, not %s", key,
+		       json_type_text(v));
+}
+
 static bool read_value(const json_t *v, struct arena *a, struct trove_action *x, struct err *e)
 {
 	switch (x->kind) {
 	case TROVE_ACTION_RESTART:
 	case TROVE_ACTION_ADOPT:
-		if (!json_is_object(v)) {
-			return err_set(e, ERR_INVALID,
-				       "Validation error: %s must be an object, "
-				       "{}, not %s",
-				       action_keys[x->kind], json_type_text(v));
-		}
-		return true;
+	case TROVE_ACTION_CANCEL:
+	case TROVE_ACTION_DELETE_GROUP:
+		return read_empty(v, action_keys[x->kind], e);
 	case TROVE_ACTION_RESIZE:
 		return read_resize(v, a, x, e);
 	case TROVE_ACTION_START:
 		return read_start(v, x, e);
-	case TROVE_ACTION_PROMOTE: /* Trove looks at no value of these */
 	case TROVE_ACTION_EJECT:
+		return read_eject(v, x, e);
+	case TROVE_ACTION_ATTACH:
+		return read_attach(v, x, e);
+	case TROVE_ACTION_DURABILITY:
+		return trove_read_durability(v, "durability", &x->durability, e);
+	case TROVE_ACTION_PROMOTE: /* Trove looks at no value of these */
 	case TROVE_ACTION_RESET_STATUS:
 	case TROVE_ACTION_COUNT:
 		break;
 	}
 	return true;
+}
+
+static bool no_such_action(const char *key, struct err *e)
+{
+	auto_str there = {};
+
+	for (size_t k = 0; k < TROVE_ACTION_COUNT; k++) {
+		str_printf(&there, "%s%s", k == 0 ? "" : ", ", action_keys[k]);
+	}
+	return err_set(e, ERR_INVALID, "Validation error: there is no action '%.64s'; there are %s",
+		       key, str_cstr(&there));
 }
 
 bool trove_read_action(const char *body, size_t len, struct arena *a, struct trove_action *ret,
@@ -205,10 +252,5 @@ bool trove_read_action(const char *body, size_t len, struct arena *a, struct tro
 			return true;
 		}
 	}
-	return err_set(
-		e, ERR_INVALID,
-		"Validation error: there is no action '%.64s'; there are restart, "
-		"resize, promote_to_replica_source, eject_replica_source, reset_status, start "
-		"and adopt",
-		key);
+	return no_such_action(key, e);
 }

@@ -195,7 +195,7 @@ static bool read_text(const json_t *v, const char *where, struct arena *a, const
 	return true;
 }
 
-static bool read_uuid(const json_t *v, const char *where, struct id *ret, struct err *e)
+bool trove_read_uuid(const json_t *v, const char *where, struct id *ret, struct err *e)
 {
 	if (!json_is_string(v)) {
 		return wrong_type(e, where, "an id (UUID)", v);
@@ -366,7 +366,7 @@ static bool read_nic(const json_t *nic, struct trove_create *c, struct err *e)
 			return wrong(e, where,
 				     "has network_id, subnet_id and ip_address, nothing else");
 		}
-		if (!read_uuid(value, where, &id, e)) {
+		if (!trove_read_uuid(value, where, &id, e)) {
 			return false;
 		}
 		net = true;
@@ -386,7 +386,7 @@ static bool read_nics(const json_t *v, struct arena *, struct trove_create *c, s
 static bool read_replica_of(const json_t *v, struct arena *, struct trove_create *c, struct err *e)
 {
 	c->has_replica_of = true;
-	return read_uuid(v, "instance['replica_of']", &c->replica_of, e);
+	return trove_read_uuid(v, "instance['replica_of']", &c->replica_of, e);
 }
 
 static bool read_replica_count(const json_t *v, struct arena *, struct trove_create *c,
@@ -429,7 +429,7 @@ static bool read_restore_point(const json_t *v, struct arena *a, struct trove_cr
 	if (ref == NULL) {
 		return wrong(e, "instance['restorePoint']['backupRef']", "is missing");
 	}
-	if (!read_uuid(ref, "instance['restorePoint']['backupRef']", &id, e)) {
+	if (!trove_read_uuid(ref, "instance['restorePoint']['backupRef']", &id, e)) {
 		return false;
 	}
 	c->has_restore_point = true;
@@ -460,6 +460,12 @@ static bool read_configuration(const json_t *v, struct arena *a, struct trove_cr
 	}
 	c->configuration = trove_last_element(c->configuration);
 	return true;
+}
+
+static bool read_durability(const json_t *v, struct arena *, struct trove_create *c, struct err *e)
+{
+	c->has_durability = true;
+	return trove_read_durability(v, "instance['durability']", &c->durability, e);
 }
 
 /* A list of objects whose `name` is a plain word, and where each must have what `also` names. */
@@ -528,6 +534,7 @@ static const struct {
 	{ "locality", read_locality },
 	{ "configuration", read_configuration },
 	{ "access", read_access },
+	{ "durability", read_durability },
 };
 
 bool trove_read_create(const char *body, size_t len, struct arena *a, struct trove_create *ret,

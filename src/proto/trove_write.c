@@ -205,12 +205,21 @@ static void write_common(struct jw *w, const struct trove_instance *i, enum trov
 	out->len += r->len;
 }
 
+/* As Trove, which asks the server itself: only for GET one, and not while much is going on there.
+ */
+static bool shows_used(const struct trove_instance *i, enum trove_depth depth)
+{
+	const char *status = status_of(i->g, i->m);
+
+	return depth == TROVE_SHOW && i->o != NULL && !building(i->m) &&
+	       !str_eq(status, "PROMOTE") && !str_eq(status, "EJECT") && !str_eq(status, "REBOOT");
+}
+
 static void write_volume(struct jw *w, const struct trove_instance *i, enum trove_depth depth)
 {
 	jw_object(w, "volume");
 	jw_uint(w, "size", i->m->volume_gb);
-	/* as Trove: only GET one asks the server, and not while it is being built */
-	if (depth == TROVE_SHOW && i->o != NULL && !building(i->m)) {
+	if (shows_used(i, depth)) {
 		jw_double(w, "used", (double)i->o->disk_used_bytes / (double)GIB(1), 2);
 	}
 	jw_end(w);
@@ -289,6 +298,39 @@ static void write_sync(struct jw *w, const struct observation *o, const struct o
 	jw_end(w);
 }
 
+static void write_durability(struct jw *w, const struct group *g)
+{
+	char text[TROVE_DURABILITY_BYTES];
+
+	jw_str(w, "durability", trove_durability_text(g->durability, text, sizeof text));
+}
+
+/* What runs in its group, and how the last thing that somebody asked for ended. */
+static void write_operations(struct jw *w, const struct group *g)
+{
+	const struct operation *op = &g->op;
+	const struct op_outcome *last = &g->last;
+
+	if (op->kind != OP_NONE) {
+		jw_object(w, "operation");
+		jw_id(w, "id", op->id);
+		jw_str(w, "operation", op_kind_name(op->kind));
+		jw_str(w, "phase", op_phase_name(op->phase));
+		jw_id(w, "target", op->target);
+		jw_time(w, "since", op->started_wall_ms, JW_ZULU);
+		jw_end(w);
+	}
+	if (!id_is_zero(last->op)) {
+		jw_object(w, "last_operation");
+		jw_id(w, "id", last->op);
+		jw_str(w, "operation", op_kind_name(last->kind));
+		jw_bool(w, "done", last->done);
+		jw_str(w, "reason", last->reason);
+		jw_time(w, "at", last->at_wall_ms, JW_ZULU);
+		jw_end(w);
+	}
+}
+
 /* Keys that Trove lacks; always at the top level of an instance, where clients ignore them. */
 static void write_own(struct jw *w, const struct trove_instance *i, enum trove_depth depth)
 {
@@ -312,7 +354,12 @@ static void write_own(struct jw *w, const struct trove_instance *i, enum trove_d
 			write_sync(w, i->o, i->source_o);
 		}
 	}
-	if (depth != TROVE_LIST && i->replica_ids != NULL) {
+	if (depth == TROVE_LIST) {
+		return;
+	}
+	write_durability(w, g);
+	write_operations(w, g);
+	if (i->replica_ids != NULL) {
 		jw_array(w, "replica_ids");
 		for (size_t k = 0; k < i->nreplica_ids; k++) {
 			jw_id(w, NULL, i->replica_ids[k]);

@@ -52,6 +52,7 @@ static const struct field observation_rows[] = {
 	{ "proc",            FIELD_ENUM,   FIELD_AT(struct observation, proc), NEEDED, .words = &proc_state_words },
 	{ "run_id",          FIELD_REPLID, FIELD_AT(struct observation, run_id) },
 	{ "guarded",         FIELD_BOOL,   FIELD_AT(struct observation, guarded) },
+	{ "fenced",          FIELD_BOOL,   FIELD_AT(struct observation, fenced) },
 	{ "error",           FIELD_PROSE,  FIELD_AT(struct observation, error) },
 
 	{ "marker",          FIELD_ENUM,   FIELD_AT(struct observation, marker), .words = &marker_verdict_words },
@@ -67,6 +68,7 @@ static const struct field observation_rows[] = {
 	{ "offset",          FIELD_I64,    FIELD_AT(struct observation, offset), .min = -1, .max = INT64_MAX },
 	{ "second_offset",   FIELD_I64,    FIELD_AT(struct observation, second_offset), OR_UNKNOWN },
 	{ "slave_offset",    FIELD_I64,    FIELD_AT(struct observation, slave_offset), OR_UNKNOWN },
+	{ "read_offset",     FIELD_I64,    FIELD_AT(struct observation, read_offset), OR_UNKNOWN },
 	{ "link_up",         FIELD_BOOL,   FIELD_AT(struct observation, link_up) },
 	{ "syncing",         FIELD_BOOL,   FIELD_AT(struct observation, sync_in_progress) },
 	{ "sync_done",       FIELD_I64,    FIELD_AT(struct observation, sync_done_bytes), OR_UNKNOWN },
@@ -83,6 +85,7 @@ static const struct field observation_rows[] = {
 	{ "aof",             FIELD_BOOL,   FIELD_AT(struct observation, aof_enabled) },
 	{ "aof_rewriting",   FIELD_BOOL,   FIELD_AT(struct observation, aof_rewriting) },
 	{ "aof_rewrite_ok",  FIELD_BOOL,   FIELD_AT(struct observation, aof_last_rewrite_ok) },
+	{ "disk_error",      FIELD_BOOL,   FIELD_AT(struct observation, disk_error) },
 	{ "durable",         FIELD_BOOL,   FIELD_AT(struct observation, durable) },
 	{ "disk_free",       FIELD_I64,    FIELD_AT(struct observation, disk_free_bytes), COUNT },
 	{ "disk_used",       FIELD_I64,    FIELD_AT(struct observation, disk_used_bytes), COUNT },
@@ -101,8 +104,11 @@ static const struct field goals_rows[] = {
 
 static const struct field watch_rows[] = {
 	{ "instance", FIELD_ID,   FIELD_AT(struct wire_watch, instance), NEEDED },
-	{ "watch",    FIELD_U64,  FIELD_AT(struct wire_watch, watch) },
-	{ "stream",   FIELD_BOOL, FIELD_AT(struct wire_watch, stream) },
+	{ "watch",    FIELD_U64,  FIELD_AT(struct wire_watch, live.watch) },
+	{ "stream",   FIELD_BOOL, FIELD_AT(struct wire_watch, live.stream) },
+	{ "urgent",   FIELD_BOOL, FIELD_AT(struct wire_watch, live.urgent) },
+	{ "peer",     FIELD_I64,  FIELD_AT(struct wire_watch, live.peer_offset), OR_UNKNOWN },
+	{ "release",  FIELD_BOOL, FIELD_AT(struct wire_watch, live.release) },
 };
 
 static const struct field goal_rows[] = {
@@ -118,6 +124,10 @@ static const struct field goal_rows[] = {
 	{ "demote_accepted",  FIELD_BOOL,   FIELD_AT(struct goal, demote_accepted) },
 	{ "upstream_host",    FIELD_STRING, FIELD_AT(struct goal, upstream_host), .max = ADDRESS_BYTES },
 	{ "upstream_port",    FIELD_U16,    FIELD_AT(struct goal, upstream_port) },
+	{ "staged",           FIELD_BOOL,   FIELD_AT(struct goal, staged) },
+	{ "fenced",           FIELD_BOOL,   FIELD_AT(struct goal, fenced) },
+	{ "kill_hung",        FIELD_BOOL,   FIELD_AT(struct goal, kill_hung) },
+	{ "drop_clients",     FIELD_BOOL,   FIELD_AT(struct goal, drop_clients) },
 	{ "name",             FIELD_STRING, FIELD_AT(struct goal, name), .max = NAME_BYTES },
 	{ "project",          FIELD_STRING, FIELD_AT(struct goal, project), .max = WORD_BYTES },
 	{ "address",          FIELD_STRING, FIELD_AT(struct goal, address), .max = ADDRESS_BYTES },
@@ -280,7 +290,9 @@ static bool check_goal(const struct goal *g, struct err *e)
 	if (g->secrets.agent.open[0] == '\0' || g->secrets.replication.open[0] == '\0') {
 		return err_set(e, ERR_INVALID, "a goal to run needs both secrets");
 	}
-	if (g->role == GOAL_REPLICA && !endpoint_parse(g->upstream_host, g->upstream_port, &at)) {
+	bool follows = g->role == GOAL_REPLICA || g->role == GOAL_YIELDING;
+
+	if (follows && !endpoint_parse(g->upstream_host, g->upstream_port, &at)) {
 		return err_set(e, ERR_INVALID,
 			       "the goal of a replica needs 'upstream_host', an IPv4 address, and "
 			       "'upstream_port'");

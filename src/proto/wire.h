@@ -43,11 +43,10 @@ struct wire_report_answer {
 	bool want_full; /* the control plane does not know this session */
 };
 
-/* One instance whose agent is to answer with this watch number; `stream`: and keep reporting its offset. */
+/* What an instance's agent is told beside the goal. */
 struct wire_watch {
 	struct id instance;
-	uint64_t watch;
-	bool stream;
+	struct goal_live live;
 };
 
 struct wire_goals {

@@ -1,9 +1,9 @@
 /*
  * An API call on its way: what the dispatcher (server/routes.c) hands to a handler, and how the
  * handler answers. A handler is `bool (struct call *, struct err *)`: false makes the fault body;
- * true means call_reply() or call_later() was used, or call_commit() or call_wait_idle() will go
- * on. The dispatcher does authentication, body ceiling, content type, rate limit, status and
- * fault body for all of them.
+ * true means call_reply() or call_later() was used, or call_commit(), call_wait_idle() or
+ * call_knock() will go on. The dispatcher does authentication, body ceiling, content type, rate
+ * limit, status and fault body for all of them.
  *
  * Life of a call: it outlives its request. When the client leaves, c->rq becomes NULL; what the
  * handler has begun (a commit) goes on, and call_reply() then only ends the call. So behind any
@@ -11,6 +11,7 @@
  */
 #pragma once
 
+#include "core/operate.h"
 #include "io/httpd.h"
 #include "proto/json.h"
 #include "proto/trove.h"
@@ -35,6 +36,7 @@ struct api {
 	struct metrics *metrics; /* NULL: nothing is counted */
 	struct held *held;       /* held_new(): requests that wait for news */
 	const char *agent_token; /* what agents send in Authorization: Bearer */
+	unsigned knocks;         /* calls that wait for call_knock(): not freed before */
 };
 
 struct call;
@@ -68,6 +70,7 @@ struct call {
 	const char *param[CALL_PARAMS_MAX]; /* values of the {words} after {tenant}, in order */
 	struct trove_links links;
 	void *state; /* the handler's own, over call_later() and call_commit() */
+	enum probe_answer probe; /* what call_knock() heard */
 	/* set before call_commit(): takes back what the handler holds when nothing was committed */
 	void (*undo)(struct call *c);
 	/* private */
@@ -83,6 +86,8 @@ struct call {
 
 /* Answers with the route's status, and ends the call. Takes *body. */
 void call_reply(struct call *c, struct str *body);
+/* The same without a body. */
+void call_reply_empty(struct call *c);
 void call_reply_status(struct call *c, int status, struct str *body);
 void call_reply_with(struct call *c, int status, struct str *body,
 		     const struct http_reply_header *headers, size_t nheaders);
@@ -101,12 +106,22 @@ void call_later(struct call *c, call_gone_fn *gone);
 typedef void call_committed_fn(struct call *c);
 void call_commit(struct call *c, struct entry *en, const struct group *next,
 		 const struct group_event *events, size_t nevents, call_committed_fn *fn);
+/* The same for two groups; the events are about the first. See registry_commit_pair(). */
+void call_commit_pair(struct call *c, const struct registry_change changes[2],
+		      const struct group_event *events, size_t nevents, call_committed_fn *fn);
 
 /*
  * True when a commit of this group is under way: the handler returns true, and runs again from
  * its beginning once it has ended (unless the client has gone: then nothing is done).
  */
 [[nodiscard]] bool call_wait_idle(struct call *c, const struct entry *en);
+
+/*
+ * Knocks at an instance's address, for at most CALL_KNOCK_MS; then the handler runs again from its
+ * beginning, with what was heard in c->probe (unless the client has gone).
+ */
+enum { CALL_KNOCK_MS = 300 };
+void call_knock(struct call *c, const struct member *m);
 
 /* The instance named by param[i] in the call's project; ERR_NOT_FOUND as Trove says it. */
 [[nodiscard]] bool call_instance(struct call *c, size_t i, struct instance_ref *ret, struct err *e);

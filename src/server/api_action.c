@@ -1,19 +1,15 @@
 /*
  * Actions on an instance. Every request is checked as far as it can be; what cannot be done yet
- * says so then.
+ * says so then. Those that begin an operation of its group are in api_operate.c.
  */
 #include "base/clock.h"
 #include "core/status.h"
+#include "server/api_operate.h"
 #include "server/handlers.h"
 
 static bool not_yet(struct err *e, const char *what)
 {
 	return err_set(e, ERR_NOT_IMPLEMENTED, "%s is not available yet.", what);
-}
-
-static bool is_source(const struct instance_ref *ref)
-{
-	return id_eq(ref->g->source, ref->m->id);
 }
 
 static bool check_flavor(struct call *c, const struct instance_ref *ref, const char *flavor_ref,
@@ -61,38 +57,6 @@ static bool resize(struct call *c, const struct instance_ref *ref, const struct 
 	bool fits = x->flavor_ref != NULL ? check_flavor(c, ref, x->flavor_ref, e)
 					  : check_volume(c, ref, x->volume_gb, e);
 	return fits && not_yet(e, "resize");
-}
-
-static bool promote(const struct instance_ref *ref, struct err *e)
-{
-	if (!status_allows(CALL_ACTION, ref->g, ref->m, e)) {
-		return false;
-	}
-	if (is_source(ref)) {
-		return err_set(e, ERR_INVALID, "Instance %s is not a replica.",
-			       id_text(ref->m->id).s);
-	}
-	return not_yet(e, "promote_to_replica_source");
-}
-
-static bool eject(const struct instance_ref *ref, struct err *e)
-{
-	if (!is_source(ref) || group_replica_count(ref->g) == 0) {
-		return err_set(e, ERR_INVALID, "Instance %s is not a replica source.",
-			       id_text(ref->m->id).s);
-	}
-	if (ref->o != NULL && !ref->silent && ref->o->proc == PROC_RUNNING) {
-		return err_set(e, ERR_INVALID,
-			       "Replica source %s answers: it is promoted away from with "
-			       "promote_to_replica_source, not ejected.",
-			       id_text(ref->m->id).s);
-	}
-	return not_yet(e, "eject_replica_source");
-}
-
-static void reply_accepted(struct call *c)
-{
-	call_reply(c, &(struct str){});
 }
 
 /* The fault is about one run of the server; is it another one that runs now? */
@@ -147,7 +111,7 @@ static bool start(struct call *c, const struct instance_ref *ref, struct err *e)
 		 m->fault.text);
 	snprintf(event.figures, sizeof event.figures, "run=%s keys=%lld offset=%lld",
 		 ref->o->run_id.s, (long long)ref->o->keys, (long long)ref->o->offset);
-	call_commit(c, ref->entry, next, &event, 1, reply_accepted);
+	call_commit(c, ref->entry, next, &event, 1, call_reply_empty);
 	return true;
 }
 
@@ -167,7 +131,7 @@ static bool adopt(struct call *c, const struct instance_ref *ref, struct err *e)
 	if (!group_adopt(next, heard, &event, e)) {
 		return false;
 	}
-	call_commit(c, ref->entry, next, &event, 1, reply_accepted);
+	call_commit(c, ref->entry, next, &event, 1, call_reply_empty);
 	return true;
 }
 
@@ -180,9 +144,9 @@ static bool act(struct call *c, const struct instance_ref *ref, const struct tro
 	case TROVE_ACTION_RESIZE:
 		return resize(c, ref, x, e);
 	case TROVE_ACTION_PROMOTE:
-		return promote(ref, e);
+		return operation_promote(c, ref, e);
 	case TROVE_ACTION_EJECT:
-		return eject(ref, e);
+		return operation_eject(c, ref, x->accept_data_loss, e);
 	case TROVE_ACTION_RESET_STATUS:
 		return c->admin ? not_yet(e, "reset_status")
 				: err_set(e, ERR_FORBIDDEN,
@@ -192,6 +156,14 @@ static bool act(struct call *c, const struct instance_ref *ref, const struct tro
 		return start(c, ref, e);
 	case TROVE_ACTION_ADOPT:
 		return adopt(c, ref, e);
+	case TROVE_ACTION_CANCEL:
+		return operation_cancel(c, ref, e);
+	case TROVE_ACTION_ATTACH:
+		return operation_attach(c, ref, x->replica_of, e);
+	case TROVE_ACTION_DURABILITY:
+		return operation_durability(c, ref, x->durability, e);
+	case TROVE_ACTION_DELETE_GROUP:
+		return operation_delete_group(c, ref, e);
 	case TROVE_ACTION_COUNT:
 		break;
 	}

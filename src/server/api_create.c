@@ -68,19 +68,6 @@ static struct member make_member(const struct creation *n, size_t i, const char 
 	};
 }
 
-/* The name of a group never changes and is unique in its project: NAME, or NAME-2, ... */
-static const char *free_group_name(struct call *c, const char *name)
-{
-	const char *try = name;
-	struct entry *taken;
-
-	for (unsigned k = 2; registry_group_by_name(c->api->registry, c->project, try, &taken);
-	     k++) {
-		try = arena_printf(c->arena, "%s-%u", name, k);
-	}
-	return try;
-}
-
 static void reply_created(struct call *c)
 {
 	const struct creation *n = c->state;
@@ -120,7 +107,8 @@ static void commit_group(struct call *c, struct creation *n)
 	struct group g = {
 		.id = id_new(),
 		.project = c->project,
-		.name = free_group_name(c, n->body.name),
+		/* It never changes and is unique in its project: NAME, or NAME-2, ... */
+		.name = registry_free_name(c->api->registry, c->project, n->body.name, c->arena),
 		.epoch = 1,
 		.source = m.id,
 		.created_wall_ms = now,
@@ -132,6 +120,9 @@ static void commit_group(struct call *c, struct creation *n)
 			.started_wall_ms = now,
 			.phase_since_wall_ms = now,
 		},
+		/* nothing has been acknowledged yet, so it holds for all that ever will be */
+		.durability = n->body.durability,
+		.durability_proven = n->body.durability,
 		.members = &m,
 		.nmembers = 1,
 	};

@@ -3,6 +3,7 @@
  */
 #include "base/clock.h"
 #include "core/status.h"
+#include "server/api_operate.h"
 #include "server/catalogue.h"
 #include "server/handlers.h"
 
@@ -113,11 +114,6 @@ bool api_instance_show(struct call *c, struct err *e)
 
 /* ---- changes ---- */
 
-static void reply_accepted(struct call *c)
-{
-	call_reply(c, &(struct str){});
-}
-
 /* Commits a change of one member, made on a copy, with one event. */
 static void commit_member(struct call *c, const struct instance_ref *ref, struct group *next,
 			  enum event_kind kind, const char *reason)
@@ -130,7 +126,26 @@ static void commit_member(struct call *c, const struct instance_ref *ref, struct
 
 	str_copy(event.reason, sizeof event.reason, reason);
 	next->members[ref->index].updated_wall_ms = clock_wall_ms();
-	call_commit(c, ref->entry, next, &event, 1, reply_accepted);
+	call_commit(c, ref->entry, next, &event, 1, call_reply_empty);
+}
+
+/*
+ * A change of the source needs its two ends until it has ended; the others may go at any time. One
+ * that is left alone with an eject may go too: there is nobody to promote.
+ */
+static bool check_takes_no_part(const struct group *g, const struct member *m, struct err *e)
+{
+	const struct operation *op = &g->op;
+	bool changes = op->kind == OP_HANDOVER || op->kind == OP_EJECT;
+	bool part = id_eq(m->id, op->target) || id_eq(m->id, op->from) || id_eq(m->id, g->source);
+
+	if (!changes || !part || (op->kind == OP_EJECT && group_replica_count(g) == 0)) {
+		return true;
+	}
+	return err_set(e, ERR_UNPROCESSABLE,
+		       "Instance %s takes part in the operation %s that runs (phase %s): delete it "
+		       "when that has ended, or cancel that first.",
+		       id_text(m->id).s, op_kind_name(op->kind), op_phase_name(op->phase));
 }
 
 bool api_instance_delete(struct call *c, struct err *e)
@@ -147,8 +162,11 @@ bool api_instance_delete(struct call *c, struct err *e)
 		return false;
 	}
 	if (ref.m->state == MEMBER_DELETING) {
-		reply_accepted(c); /* it is on its way already */
+		call_reply_empty(c); /* it is on its way already */
 		return true;
+	}
+	if (!check_takes_no_part(ref.g, ref.m, e)) {
+		return false;
 	}
 	struct group *next = record_scratch_group(ref.g, c->arena);
 	next->members[ref.index].state = MEMBER_DELETING;
@@ -158,20 +176,6 @@ bool api_instance_delete(struct call *c, struct err *e)
 }
 
 /* What an update asks for besides a name; only what changes nothing can be answered with yes. */
-static bool check_detach(const struct instance_ref *ref, struct err *e)
-{
-	if (!status_allows(CALL_ACTION, ref->g, ref->m, e)) {
-		return false;
-	}
-	if (id_eq(ref->g->source, ref->m->id)) {
-		return err_set(e, ERR_INVALID,
-			       "Instance %s is not a replica: there is nothing to "
-			       "detach it from.",
-			       id_text(ref->m->id).s);
-	}
-	return err_set(e, ERR_NOT_IMPLEMENTED, "Replicas cannot be detached yet.");
-}
-
 static bool check_version(struct call *c, const struct instance_ref *ref, const char *version,
 			  struct err *e)
 {
@@ -193,9 +197,6 @@ static bool check_version(struct call *c, const struct instance_ref *ref, const 
 static bool check_update(struct call *c, const struct instance_ref *ref,
 			 const struct trove_update *u, struct err *e)
 {
-	if (u->detach) {
-		return check_detach(ref, e);
-	}
 	if (u->configuration != NULL) {
 		return err_set(e, ERR_NOT_FOUND,
 			       "Configuration group '%.64s' cannot be found: there "
@@ -222,12 +223,15 @@ static bool update(struct call *c, enum trove_update_verb verb, struct err *e)
 	if (call_wait_idle(c, ref.entry)) {
 		return true;
 	}
+	if (u.detach) {
+		return operation_detach(c, &ref, u.name, e);
+	}
 	if (!check_update(c, &ref, &u, e) ||
 	    (u.name != NULL && !status_allows(CALL_RENAME, ref.g, ref.m, e))) {
 		return false;
 	}
 	if (u.name == NULL || str_eq(u.name, ref.m->name)) {
-		reply_accepted(c);
+		call_reply_empty(c);
 		return true;
 	}
 	struct group *next = record_scratch_group(ref.g, c->arena);

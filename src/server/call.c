@@ -1,7 +1,7 @@
 /*
  * The life of an API call: from the dispatcher to the one answer, over waits for its project's
- * turn, for a group to be idle, and for a commit. At most one callback is under way at any time,
- * so a call is freed by its answer and by nothing else.
+ * turn, for a group to be idle, for a server to answer a knock, and for a commit. At most one
+ * callback is under way at any time, so a call is freed by its answer and by nothing else.
  */
 #include "server/api.h"
 
@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "io/knock.h"
 #include "server/metrics.h"
 
 struct call *call_new(struct api *api, struct http_request *rq)
@@ -68,6 +69,11 @@ void call_reply_status(struct call *c, int status, struct str *body)
 void call_reply(struct call *c, struct str *body)
 {
 	call_reply_status(c, c->route->ok, body);
+}
+
+void call_reply_empty(struct call *c)
+{
+	call_reply(c, &(struct str){});
 }
 
 /*
@@ -168,6 +174,23 @@ bool call_wait_idle(struct call *c, const struct entry *en)
 	return true;
 }
 
+static void on_knocked(void *arg, bool answers)
+{
+	struct call *c = arg;
+
+	c->waits--;
+	c->api->knocks--;
+	c->probe = answers ? PROBE_ANSWERS : PROBE_SILENT;
+	call_handle(c);
+}
+
+void call_knock(struct call *c, const struct member *m)
+{
+	c->waits++;
+	c->api->knocks++;
+	knock_start(c->api->loop, m->address, m->port, CALL_KNOCK_MS, on_knocked, c);
+}
+
 static void on_committed(void *arg, enum store_outcome outcome, const struct err *e)
 {
 	struct call *c = arg;
@@ -199,6 +222,14 @@ void call_commit(struct call *c, struct entry *en, const struct group *next,
 	c->committed = fn;
 	c->waits++;
 	registry_commit(c->api->registry, en, next, events, nevents, on_committed, c);
+}
+
+void call_commit_pair(struct call *c, const struct registry_change changes[2],
+		      const struct group_event *events, size_t nevents, call_committed_fn *fn)
+{
+	c->committed = fn;
+	c->waits++;
+	registry_commit_pair(c->api->registry, changes, events, nevents, on_committed, c);
 }
 
 bool call_instance_by_id(struct call *c, struct id id, struct instance_ref *ret, struct err *e)

@@ -33,6 +33,8 @@ struct creation {
 				      struct err *e);
 /* Fills n->source: ERR_NOT_FOUND; ERR_FORBIDDEN when it is a replica itself. */
 [[nodiscard]] bool create_find_source(struct call *c, struct creation *n, struct err *e);
+/* ERR_FORBIDDEN: it is a replica itself. */
+[[nodiscard]] bool create_check_is_source(const struct instance_ref *ref, struct err *e);
 /* The version named, or the default one. ERR_NOT_FOUND, ERR_INVALID. */
 [[nodiscard]] bool create_find_version(struct call *c, const struct trove_create *b,
 				       const struct catalogue_version **ret, struct err *e);

@@ -40,8 +40,28 @@ bool create_check_count(const struct call *c, const struct trove_create *b, stru
 	return true;
 }
 
+/* With fewer replicas than that its source would take no writes, however many there are to be. */
+static bool check_durability(const struct call *c, const struct trove_create *b, struct err *e)
+{
+	int64_t most = setting_int(c->api->settings, "replication.max_replicas");
+
+	if (b->has_durability && b->has_replica_of) {
+		return err_set(e, ERR_INVALID,
+			       "instance['durability']: a replica has that of its group; change it "
+			       "with the action durability.");
+	}
+	return b->durability <= most ||
+	       err_set(e, ERR_INVALID,
+		       "instance['durability']: a source can have %lld replicas, so it cannot wait "
+		       "for %u.",
+		       (long long)most, b->durability);
+}
+
 bool create_check_features(const struct call *c, const struct trove_create *b, struct err *e)
 {
+	if (!check_durability(c, b, e)) {
+		return false;
+	}
 	if (b->region != NULL && !str_eq(b->region, setting_text(c->api->settings, "api.region"))) {
 		return err_set(e, ERR_INVALID,
 			       "instance['region_name']: region '%.64s' is not this one, %s.",
@@ -186,6 +206,15 @@ bool create_check_configuration(const struct trove_create *b, struct err *e)
 		       b->configuration);
 }
 
+bool create_check_is_source(const struct instance_ref *ref, struct err *e)
+{
+	return id_eq(ref->g->source, ref->m->id) ||
+	       err_set(e, ERR_FORBIDDEN,
+		       "Instance %s is a replica: a replica of a replica is "
+		       "not possible. Name its source, %s.",
+		       id_text(ref->m->id).s, id_text(ref->g->source).s);
+}
+
 bool create_find_source(struct call *c, struct creation *n, struct err *e)
 {
 	/* the project's own, for an administrator too: it is this project's turn and quota */
@@ -194,13 +223,7 @@ bool create_find_source(struct call *c, struct creation *n, struct err *e)
 		return err_set(e, ERR_NOT_FOUND, "Instance %s cannot be found in this project.",
 			       id_text(n->body.replica_of).s);
 	}
-	if (!id_eq(n->source.g->source, n->source.m->id)) {
-		return err_set(e, ERR_FORBIDDEN,
-			       "Instance %s is a replica: a replica of a replica is "
-			       "not possible. Name its source, %s.",
-			       id_text(n->source.m->id).s, id_text(n->source.g->source).s);
-	}
-	return true;
+	return create_check_is_source(&n->source, e);
 }
 
 bool create_check_same_version(struct call *c, const struct creation *n, struct err *e)

@@ -49,10 +49,14 @@ static bool count_members(void *arg, struct entry *en)
 /* FNV-1a; sums of it do not depend on the order of groups, and stay positive in JSON. */
 static uint64_t watch_digest(const struct wire_watch *w)
 {
-	uint64_t h = 0xcbf29ce484222325ULL ^ w->watch << 1 ^ w->stream;
+	const uint64_t prime = 0x100000001b3ULL;
+	const struct goal_live *l = &w->live;
+	uint64_t flags = (uint64_t)l->stream << 2 | (uint64_t)l->urgent << 1 | l->release;
+	uint64_t h = 0xcbf29ce484222325ULL ^ l->watch << 3 ^ flags;
 
+	h = (h * prime) ^ (uint64_t)l->peer_offset;
 	for (size_t i = 0; i < sizeof w->instance.b; i++) {
-		h = (h ^ w->instance.b[i]) * 0x100000001b3ULL;
+		h = (h ^ w->instance.b[i]) * prime;
 	}
 	return h;
 }
@@ -61,7 +65,7 @@ static void add_watch(struct collecting *c, const struct entry *en, const struct
 {
 	struct wire_watch *w = &c->watches[c->ret->nwatches++];
 
-	*w = (struct wire_watch){ m->id, en->live.watch, en->live.watch_all };
+	*w = (struct wire_watch){ m->id, group_live_of(en->g, &en->live, m) };
 	c->ret->watch_revision = (c->ret->watch_revision + watch_digest(w)) & INT64_MAX;
 }
 

@@ -19,6 +19,12 @@ call_fn api_datastore_version, api_version_by_id, api_version_flavors, api_versi
 call_fn api_instance_list, api_instance_detail, api_instance_show, api_instance_create;
 call_fn api_instance_put, api_instance_patch, api_instance_delete, api_instance_action;
 
+/* api_operate.c: what its group's durability promises */
+call_fn api_instance_durability;
+
+/* api_election.c: who would be the source if the present one were ejected */
+call_fn api_instance_election;
+
 /* api_agent.c: what agents call */
 call_fn api_agent_report, api_agent_goals;
 

@@ -12,7 +12,7 @@ struct wait {
 	struct call *call;
 	struct timer *timer;
 	enum held_kind kind;
-	struct id host;
+	struct id about; /* a host or a group, see held_wait() */
 	held_answer_fn *answer;
 };
 
@@ -71,11 +71,11 @@ static void on_gone(struct call *c)
 	}
 }
 
-static void wake(struct held *h, enum held_kind kind, const struct id *host)
+static void wake(struct held *h, enum held_kind kind, const struct id *about)
 {
 	for (struct wait *w = h->waits[kind], *next; w != NULL; w = next) {
 		next = w->next;
-		if ((host == NULL || id_eq(w->host, *host)) && w->answer(w->call, HELD_NEWS)) {
+		if ((about == NULL || id_eq(w->about, *about)) && w->answer(w->call, HELD_NEWS)) {
 			forget(w);
 		}
 	}
@@ -96,25 +96,32 @@ static void on_goals(void *arg, const char *host)
 	}
 }
 
+static void on_change(void *arg, struct entry *en)
+{
+	wake(arg, HELD_FIGURES, &en->g->id);
+}
+
 struct held *held_new(struct api *api)
 {
 	struct held *h = memory_alloc(1, sizeof *h);
 
 	h->api = api;
+	registry_on_change(api->registry, on_change, h);
 	registry_on_event(api->registry, on_event, h);
 	reconcile_on_news(api->reconcile, on_goals, h);
 	return h;
 }
 
-bool held_wait(struct call *c, enum held_kind kind, struct id host, int64_t limit_ms,
+/* Of those for goals there is one per host. */
+bool held_wait(struct call *c, enum held_kind kind, struct id about, int64_t limit_ms,
 	       held_answer_fn *answer, struct err *e)
 {
 	struct held *h = c->api->held;
 
-	if (kind == HELD_EVENTS && h->n[kind] == HELD_EVENTS_MAX) {
+	if (kind != HELD_GOALS && h->n[kind] == HELD_READERS_MAX) {
 		return err_set(e, ERR_OVER_LIMIT,
-			       "%d requests wait for events already: ask again without 'wait'.",
-			       HELD_EVENTS_MAX);
+			       "%d requests wait for news already: ask again without 'wait'.",
+			       HELD_READERS_MAX);
 	}
 	struct wait *w = memory_alloc(1, sizeof *w);
 
@@ -122,7 +129,7 @@ bool held_wait(struct call *c, enum held_kind kind, struct id host, int64_t limi
 			    .held = h,
 			    .call = c,
 			    .kind = kind,
-			    .host = host,
+			    .about = about,
 			    .answer = answer };
 	w->timer = timer_new(c->api->loop, on_limit, w);
 	timer_set_in(w->timer, limit_ms);
@@ -135,7 +142,7 @@ bool held_wait(struct call *c, enum held_kind kind, struct id host, int64_t limi
 void held_end_goals(struct held *h, struct id host)
 {
 	for (struct wait *w = h->waits[HELD_GOALS]; w != NULL; w = w->next) {
-		if (id_eq(w->host, host)) {
+		if (id_eq(w->about, host)) {
 			end(w);
 			return;
 		}
@@ -171,7 +178,9 @@ void held_free(struct held *h)
 	if (h == NULL) {
 		return;
 	}
-	assert(h->n[HELD_GOALS] == 0 && h->n[HELD_EVENTS] == 0);
+	for (int kind = 0; kind < HELD_KIND_COUNT; kind++) {
+		assert(h->n[kind] == 0);
+	}
 	registry_on_event(h->api->registry, NULL, NULL);
 	reconcile_on_news(h->api->reconcile, NULL, NULL);
 	free(h->told);

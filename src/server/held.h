@@ -1,6 +1,6 @@
 /*
- * Requests that wait for news: an agent for its goals, a reader for the next event. Each wait has
- * an end, and how many wait at one time has a ceiling.
+ * Requests that wait for news: an agent for its goals, a reader for the next event or for a group's
+ * fresh figures. Each wait has an end, and how many wait at one time has a ceiling.
  */
 #pragma once
 
@@ -22,7 +22,7 @@ void held_free(struct held *h);
 
 /* ---- for the handlers ---- */
 
-enum held_kind { HELD_GOALS, HELD_EVENTS, HELD_KIND_COUNT };
+enum held_kind { HELD_GOALS, HELD_EVENTS, HELD_FIGURES, HELD_KIND_COUNT };
 enum held_why { HELD_NEWS, HELD_END };
 
 /*
@@ -32,11 +32,12 @@ enum held_why { HELD_NEWS, HELD_END };
 typedef bool held_answer_fn(struct call *c, enum held_why why);
 
 /*
- * Holds the call for at most limit_ms. host: whom the goals are for; a later wait of the same host
- * answers the earlier one. c->state and c->arena stay the handler's. ERR_OVER_LIMIT: too many.
+ * Holds the call for at most limit_ms. about: the host whom the goals are for (a later wait of the
+ * same host answers the earlier one), or the group that news is to come of; zero with HELD_EVENTS.
+ * c->state and c->arena stay the handler's. ERR_OVER_LIMIT: too many wait.
  */
-enum { HELD_EVENTS_MAX = 256 };
-[[nodiscard]] bool held_wait(struct call *c, enum held_kind kind, struct id host, int64_t limit_ms,
+enum { HELD_READERS_MAX = 256 };
+[[nodiscard]] bool held_wait(struct call *c, enum held_kind kind, struct id about, int64_t limit_ms,
 			     held_answer_fn *answer, struct err *e);
 
 /* Ends the wait of this host, if there is one. */

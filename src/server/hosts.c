@@ -191,13 +191,15 @@ void hosts_put(struct registry *r, struct host_entry *h)
 	snprintf(joined.figures, sizeof joined.figures, "addresses=%s ports=%s datastores=%zu",
 		 p->host.pool_addresses, p->host.pool_ports, p->host.ndatastores);
 	h->putting = true;
-	write_start(r,
-		    &(struct write_spec){ .key = key,
-					  .value = str_cstr(&json),
-					  .len = json.len,
-					  .events = &joined,
-					  .nevents = h->recorded ? 0 : 1 },
-		    put_settled, p);
+	write_start(
+		r,
+		&(struct write_spec){ .records = &(struct write_record){ .key = key,
+									 .value = str_cstr(&json),
+									 .len = json.len },
+				      .nrecords = 1,
+				      .events = &joined,
+				      .nevents = h->recorded ? 0 : 1 },
+		put_settled, p);
 }
 
 /* ---- silence ---- */

@@ -70,6 +70,39 @@ bool registry_group_by_name(const struct registry *r, const char *project, const
 	return en != NULL;
 }
 
+/* A name has to fit into its record with the number behind it: cut where a character begins. */
+static int fitting_bytes(const char *wish)
+{
+	const size_t most = 4 * MODEL_NAME_MAX - sizeof "-4294967295";
+	size_t len = strlen(wish);
+
+	if (len > most) {
+		len = most;
+		while (len > 0 && ((unsigned char)wish[len] & 0xc0) == 0x80) {
+			len--;
+		}
+	}
+	return (int)len;
+}
+
+static bool name_is_taken(const struct registry *r, const char *project, const char *name)
+{
+	struct entry *en;
+
+	return registry_group_by_name(r, project, name, &en) || commit_gives_name(r, project, name);
+}
+
+const char *registry_free_name(const struct registry *r, const char *project, const char *wish,
+			       struct arena *a)
+{
+	const char *name = wish;
+
+	for (unsigned k = 2; name_is_taken(r, project, name); k++) {
+		name = arena_printf(a, "%.*s-%u", fitting_bytes(wish), wish, k);
+	}
+	return name;
+}
+
 static struct project *find_project(const struct registry *r, const char *name)
 {
 	return table_find(&r->projects, table_hash_text(name), project_has_name, name);

@@ -253,7 +253,9 @@ static void leave(void *arg)
 	struct program *p = arg;
 	bool waited_out = clock_ms() - p->stop_began_ms > STOP_LIMIT_MS;
 
-	if (p->api.registry != NULL && registry_busy(p->api.registry) && !waited_out) {
+	bool busy = p->api.registry != NULL && registry_busy(p->api.registry);
+
+	if ((busy || p->api.knocks > 0) && !waited_out) {
 		timer_set_in(p->stop_look, STOP_LOOK_MS);
 		return;
 	}

@@ -154,6 +154,21 @@ static void write_events(const struct registry *r, struct str *out)
 	}
 }
 
+static void write_operations_ended(const struct registry *r, struct str *out)
+{
+	head(out, "tanist_operations_total", "counter",
+	     "Operations that users asked for and that ended, by kind and outcome.");
+	for (int k = OP_NONE + 1; k < OP_KIND_COUNT; k++) {
+		for (int done = 0; done <= 1; done++) {
+			str_printf(out,
+				   "tanist_operations_total{kind=\"%s\",outcome=\"%s\"} %" PRIu64
+				   "\n",
+				   op_kind_name((enum op_kind)k), done ? "done" : "not-done",
+				   registry_operation_count(r, (enum op_kind)k, done));
+		}
+	}
+}
+
 static void write_commits(const struct registry *r, struct str *out)
 {
 	static const char *const names[] = {
@@ -281,6 +296,7 @@ void metrics_write(const struct api *api, struct str *out)
 	write_groups(api->registry, out);
 	write_agents(api->registry, out);
 	write_events(api->registry, out);
+	write_operations_ended(api->registry, out);
 	write_commits(api->registry, out);
 	if (api->metrics != NULL) {
 		write_requests(api->metrics, out);

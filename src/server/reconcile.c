@@ -11,12 +11,23 @@
 enum {
 	RETRY_FIRST_MS = 1000,
 	RETRY_MOST_MS = 30000,
+	/* Somebody's writes stand still until it is committed or undone. */
+	RETRY_URGENT_MS = 100,
+	/* A commit that took so long is told of: what it held up was held up by the store. */
+	COMMIT_SLOW_MS = 200,
 	/*
 	 * Commits under way at a time. Far more than a transaction needs to be worth its fsync, and
 	 * few enough that a host of thousands that comes back neither fills memory with what waits
 	 * for the store nor keeps the API's own commits waiting behind it.
 	 */
 	COMMITS_MAX = 256,
+};
+
+/* What agents were last told to come and fetch. */
+struct told {
+	uint64_t shown, watch;
+	int64_t peer_offset;
+	bool watch_all, urgent, release;
 };
 
 /* What the reconciler knows of one group beside its entry. */
@@ -31,9 +42,11 @@ struct reconcile_state {
 	size_t next_nmembers;
 	unsigned failures; /* commits in a row that failed */
 	int64_t retry_ms;  /* not before; 0: at once */
-	/* What agents were last told to come and fetch. */
-	uint64_t told_shown, told_watch;
-	bool told_watch_all;
+	int64_t began_ms;  /* the commit under way, or the first of those that failed */
+	int64_t held_up_ms; /* by a slow commit that no event has told of yet */
+	uint64_t reader_watch;   /* the newest question of reconcile_ask(); 0: none so far .. */
+	int64_t reader_until_ms; /* .. open until then */
+	struct told told;
 };
 
 struct reconcile {
@@ -43,7 +56,7 @@ struct reconcile {
 	bool deferred;
 	unsigned ncommits; /* under way */
 	uint64_t next_watch;
-	int64_t start_limit_ms, sync_stall_limit_ms, compare_limit_ms;
+	struct group_in limits; /* from the settings; the rest is zero */
 	reconcile_news_fn *news;
 	void *news_arg;
 };
@@ -60,19 +73,25 @@ static bool is_first_on_host(const struct group *g, size_t i)
 	return true;
 }
 
+static bool same_told(const struct told *a, const struct told *b)
+{
+	return a->shown == b->shown && a->watch == b->watch && a->peer_offset == b->peer_offset &&
+	       a->watch_all == b->watch_all && a->urgent == b->urgent && a->release == b->release;
+}
+
 /* Wakes the agents concerned, when the record or the watches are not what they were told last. */
 static void publish(struct reconcile_state *st)
 {
 	const struct entry *en = st->en;
 	const struct reconcile *rc = st->rc;
+	const struct group_live *l = &en->live;
+	const struct told now = { en->shown,    l->watch,  l->peer_offset,
+				  l->watch_all, l->urgent, l->release };
 
-	if (st->told_shown == en->shown && st->told_watch == en->live.watch &&
-	    st->told_watch_all == en->live.watch_all) {
+	if (same_told(&st->told, &now)) {
 		return;
 	}
-	st->told_shown = en->shown;
-	st->told_watch = en->live.watch;
-	st->told_watch_all = en->live.watch_all;
+	st->told = now;
 	for (size_t i = 0; rc->news != NULL && i < en->g->nmembers; i++) {
 		if (is_first_on_host(en->g, i)) {
 			rc->news(rc->news_arg, en->g->members[i].host);
@@ -110,6 +129,31 @@ static int64_t retry_delay_ms(unsigned failures)
 
 static void wake(struct reconcile *rc);
 
+static void count_failure(struct reconcile_state *st, const struct err *e)
+{
+	bool urgent = st->en->live.urgent || st->next_live.urgent;
+
+	if (st->failures++ == 0) {
+		LOG(LOG_ERROR, "reconcile.not-committed", KV("group", st->en->g->id),
+		    KV("why", e->msg), KV("hint", "it is tried again"));
+	}
+	st->retry_ms = clock_ms() + (urgent ? RETRY_URGENT_MS : retry_delay_ms(st->failures));
+}
+
+static void count_success(struct reconcile_state *st)
+{
+	int64_t took_ms = clock_ms() - st->began_ms;
+
+	if (st->failures > 0) {
+		LOG(LOG_INFO, "reconcile.recovered", KV("group", st->en->g->id),
+		    KV("failures", st->failures), KV("ms", took_ms));
+	} else if (took_ms >= COMMIT_SLOW_MS) {
+		st->held_up_ms = took_ms;
+	}
+	st->failures = 0;
+	st->retry_ms = 0;
+}
+
 static void committed(void *arg, enum store_outcome outcome, const struct err *e)
 {
 	struct reconcile_state *st = arg;
@@ -121,36 +165,67 @@ static void committed(void *arg, enum store_outcome outcome, const struct err *e
 			assert(st->next_nmembers == st->en->g->nmembers);
 			keep_live(st->en, &st->next_live);
 		}
-		if (st->failures > 0) {
-			LOG(LOG_INFO, "reconcile.recovered", KV("group", st->en->g->id),
-			    KV("failures", st->failures));
-		}
-		st->failures = 0;
-		st->retry_ms = 0;
+		count_success(st);
 	} else {
-		if (st->failures++ == 0) {
-			LOG(LOG_ERROR, "reconcile.not-committed", KV("group", st->en->g->id),
-			    KV("why", e->msg), KV("hint", "it is tried again, ever less often"));
-		}
-		st->retry_ms = clock_ms() + retry_delay_ms(st->failures);
+		count_failure(st, e);
 	}
 	drop_next_live(st);
 	/* The registry tells of the end of every commit: the next look comes by itself. */
 }
 
+/* How long the store has held up what this change is about; 0: not worth telling. */
+static int64_t held_up_ms(struct reconcile_state *st)
+{
+	int64_t ms = st->failures > 0 ? clock_ms() - st->began_ms : st->held_up_ms;
+
+	st->held_up_ms = 0;
+	return ms;
+}
+
+/* An operator who asks why nobody could write finds the store's part of it here. */
+static void tell_held_up(struct reconcile_state *st, struct group_out *out)
+{
+	int64_t ms = out->nevents == 0 ? 0 : held_up_ms(st);
+
+	if (ms > 0) {
+		struct group_event *ev = &out->events[0];
+		size_t len = strlen(ev->figures);
+
+		snprintf(ev->figures + len, sizeof ev->figures - len, "%sstore_held_up_ms=%lld",
+			 len == 0 ? "" : " ", (long long)ms);
+	}
+}
+
+static void commit_record(struct reconcile_state *st, const struct group *next,
+			  const struct group_out *out)
+{
+	struct registry *r = st->rc->r;
+	const struct registry_change both[] = { { st->en, next }, { NULL, &out->split } };
+
+	if (out->has_split) {
+		registry_commit_pair(r, both, out->events, out->nevents, committed, st);
+	} else {
+		registry_commit(r, st->en, out->gone ? NULL : next, out->events, out->nevents,
+				committed, st);
+	}
+}
+
 static void commit(struct reconcile_state *st, const struct group *next,
-		   const struct group_live *live, const struct group_out *out)
+		   const struct group_live *live, struct group_out *out)
 {
 	struct registry *r = st->rc->r;
 
+	tell_held_up(st, out);
+	if (st->failures == 0) {
+		st->began_ms = clock_ms();
+	}
 	st->rc->ncommits++;
 	st->next_live = *live;
 	st->next_live.members = memory_alloc(next->nmembers, sizeof *live->members);
 	memcpy(st->next_live.members, live->members, next->nmembers * sizeof *live->members);
 	st->next_nmembers = next->nmembers;
 	if (out->changed) {
-		registry_commit(r, st->en, out->gone ? NULL : next, out->events, out->nevents,
-				committed, st);
+		commit_record(st, next, out);
 	} else {
 		registry_commit_events(r, st->en, out->events, out->nevents, committed, st);
 	}
@@ -167,6 +242,21 @@ static const bool *silent_members(const struct reconcile *rc, const struct group
 	return silent;
 }
 
+/* What a step may need of what is unused so far. */
+static void add_fresh(const struct reconcile *rc, const struct group *g, struct arena *a,
+		      struct group_in *in)
+{
+	const struct member *source = group_source(g);
+
+	in->fresh_watch = rc->next_watch;
+	in->fresh_id = id_new();
+	/* Only a source that is ejected leaves for a group of its own. */
+	if (g->op.kind == OP_EJECT && source != NULL) {
+		in->fresh_group = id_new();
+		in->fresh_name = registry_free_name(rc->r, g->project, source->name, a);
+	}
+}
+
 static void step(struct reconcile_state *st)
 {
 	struct reconcile *rc = st->rc;
@@ -175,22 +265,20 @@ static void step(struct reconcile_state *st)
 	struct group *g = record_scratch_group(en->g, &a);
 	struct group_live live = en->live;
 	struct group_out out = {};
-	const struct group_in in = {
-		.obs = (const struct observation *const *)en->obs,
-		.silent = silent_members(rc, g, &a),
-		.now_ms = clock_ms(),
-		.wall_ms = clock_wall_ms(),
-		.fresh_watch = rc->next_watch,
-		.fresh_id = id_new(),
-		.start_limit_ms = rc->start_limit_ms,
-		.sync_stall_limit_ms = rc->sync_stall_limit_ms,
-		.compare_limit_ms = rc->compare_limit_ms,
-	};
+	struct group_in in = rc->limits;
 
+	in.obs = (const struct observation *const *)en->obs;
+	in.silent = silent_members(rc, g, &a);
+	in.now_ms = clock_ms();
+	in.wall_ms = clock_wall_ms();
+	in.reader_watch = st->reader_watch;
+	in.reader_until_ms = st->reader_until_ms;
+	add_fresh(rc, g, &a, &in);
 	live.members = arena_dup(&a, en->live.members, g->nmembers * sizeof *live.members);
 	group_step(g, &live, &in, &out);
 	rc->next_watch += live.watch == rc->next_watch;
 	if (out.changed || out.nevents > 0) {
+		publish(st);
 		commit(st, g, &live, &out);
 		return;
 	}
@@ -206,9 +294,11 @@ static void step(struct reconcile_state *st)
 static void look(struct reconcile_state *st)
 {
 	if (st->en->committing) {
-		return; /* its end marks the group again */
+		publish(st); /* the commit's end marks the group again */
+		return;
 	}
 	if (clock_ms() < st->retry_ms) {
+		publish(st);
 		deadline_set(&st->rc->deadlines, &st->deadline, st->retry_ms);
 		return;
 	}
@@ -229,19 +319,32 @@ static struct reconcile_state *take_dirty(struct reconcile *rc)
 	return st;
 }
 
-/* Those beyond the limit stay in the list until a commit has ended. */
+static bool is_urgent(const struct reconcile_state *st)
+{
+	return st->en != NULL && st->en->live.urgent;
+}
+
+/*
+ * What the record says goes out together with what the step then asks for, in one answer. Those
+ * beyond the limit stay in the list until a commit has ended; their goals wait for nobody.
+ */
 static void run(void *arg)
 {
 	struct reconcile *rc = arg;
 
 	rc->deferred = false;
-	while (rc->dirty != NULL && rc->ncommits < COMMITS_MAX) {
+	while (rc->dirty != NULL && (rc->ncommits < COMMITS_MAX || is_urgent(rc->dirty))) {
 		struct reconcile_state *st = take_dirty(rc);
 
 		if (st->en == NULL) {
 			free(st);
 		} else {
 			look(st);
+		}
+	}
+	for (struct reconcile_state *st = rc->dirty; st != NULL; st = st->next_dirty) {
+		if (st->en != NULL) {
+			publish(st);
 		}
 	}
 }
@@ -254,6 +357,7 @@ static void wake(struct reconcile *rc)
 	}
 }
 
+/* Whose clients wait for it is looked at first. */
 static void mark_dirty(struct reconcile_state *st)
 {
 	struct reconcile *rc = st->rc;
@@ -263,8 +367,13 @@ static void mark_dirty(struct reconcile_state *st)
 	}
 	st->dirty = true;
 	st->next_dirty = NULL;
-	*rc->dirty_last = st;
-	rc->dirty_last = &st->next_dirty;
+	if (is_urgent(st) && rc->dirty != NULL) {
+		st->next_dirty = rc->dirty;
+		rc->dirty = st;
+	} else {
+		*rc->dirty_last = st;
+		rc->dirty_last = &st->next_dirty;
+	}
 	wake(rc);
 }
 
@@ -301,7 +410,6 @@ static void on_change(void *arg, struct entry *en)
 		forget(st);
 		return;
 	}
-	publish(st);
 	mark_dirty(st);
 }
 
@@ -320,17 +428,34 @@ static uint64_t first_watch(void)
 	return (uint64_t)(life & INT32_MAX) << 32 | 1;
 }
 
+static int64_t limit_ms(const struct settings *s, const char *name)
+{
+	return SEC(setting_int(s, name));
+}
+
+static struct group_in limits_of(const struct settings *s)
+{
+	return (struct group_in){
+		.start_limit_ms = limit_ms(s, "replication.start_limit"),
+		.sync_stall_limit_ms = limit_ms(s, "replication.sync_stall_limit"),
+		.compare_limit_ms = limit_ms(s, "replication.compare_limit"),
+		.stage_limit_ms = limit_ms(s, "replication.stage_limit"),
+		.catch_up_limit_ms = limit_ms(s, "replication.catch_up_limit"),
+		.handover_limit_ms = limit_ms(s, "replication.handover_limit"),
+		.tidy_limit_ms = limit_ms(s, "replication.tidy_limit"),
+		.drain_limit_ms = limit_ms(s, "replication.drain_limit"),
+		.seal_limit_ms = limit_ms(s, "replication.seal_limit"),
+	};
+}
+
 struct reconcile *reconcile_new(struct registry *r)
 {
 	struct reconcile *rc = memory_alloc(1, sizeof *rc);
-	const struct settings *s = registry_settings(r);
 
 	rc->r = r;
 	rc->dirty_last = &rc->dirty;
 	rc->next_watch = first_watch();
-	rc->start_limit_ms = SEC(setting_int(s, "replication.start_limit"));
-	rc->sync_stall_limit_ms = SEC(setting_int(s, "replication.sync_stall_limit"));
-	rc->compare_limit_ms = SEC(setting_int(s, "replication.compare_limit"));
+	rc->limits = limits_of(registry_settings(r));
 	deadlines_init(&rc->deadlines, registry_loop(r), on_deadline, rc);
 	registry_on_change(r, on_change, rc);
 	registry_each(r, first_look, rc);
@@ -364,6 +489,16 @@ void reconcile_goals(struct reconcile *rc, const char *host, uint64_t after, str
 		     struct wire_goals *ret)
 {
 	goals_collect(rc->r, host, after, a, ret);
+}
+
+uint64_t reconcile_ask(struct reconcile *rc, struct entry *en)
+{
+	struct reconcile_state *st = state_of(rc, en);
+
+	st->reader_watch = rc->next_watch++;
+	st->reader_until_ms = clock_ms() + RECONCILE_ASK_MS;
+	mark_dirty(st);
+	return st->reader_watch;
 }
 
 void reconcile_on_news(struct reconcile *rc, reconcile_news_fn *fn, void *arg)

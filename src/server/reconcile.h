@@ -22,6 +22,15 @@ void reconcile_goals(struct reconcile *rc, const char *host, uint64_t after, str
 		     struct wire_goals *ret);
 
 /*
+ * Somebody wants to read figures of this group that are not older than now: every agent concerned
+ * is asked for them, once. Returns the number that answers name (watch_answers()). The question
+ * ends when all that are heard have answered, or after RECONCILE_ASK_MS; asked again while one is
+ * open, the newer one answers both.
+ */
+enum { RECONCILE_ASK_MS = 500 };
+uint64_t reconcile_ask(struct reconcile *rc, struct entry *en);
+
+/*
  * fn(arg, host) when there is news for a host's agent; held GET goals answer then. One listener.
  */
 typedef void reconcile_news_fn(void *arg, const char *host);

@@ -16,6 +16,7 @@ static void live_alloc(struct entry *en)
 
 	en->live.members = memory_alloc(n, sizeof *en->live.members);
 	en->obs = memory_alloc(n, sizeof(struct observation *));
+	en->seen_ms = memory_alloc(n, sizeof *en->seen_ms);
 }
 
 struct entry *entry_new(struct group *g)
@@ -33,6 +34,7 @@ void entry_free(struct entry *en)
 		free(en->obs[i]);
 	}
 	free(en->obs);
+	free(en->seen_ms);
 	free(en->live.members);
 	free(en->g);
 	free(en);
@@ -43,6 +45,7 @@ void entry_show(struct entry *en, struct group *g)
 	struct group *before = en->g;
 	struct member_live *live = en->live.members;
 	struct observation **obs = en->obs;
+	int64_t *seen_ms = en->seen_ms;
 
 	en->g = g;
 	live_alloc(en);
@@ -55,10 +58,25 @@ void entry_show(struct entry *en, struct group *g)
 		}
 		en->live.members[now] = live[i];
 		en->obs[now] = obs[i];
+		en->seen_ms[now] = seen_ms[i];
 	}
 	free(live);
 	free(obs);
+	free(seen_ms);
 	free(before);
+}
+
+void entry_carry(struct entry *from, struct entry *to)
+{
+	for (size_t i = 0; i < from->g->nmembers; i++) {
+		size_t k = index_member(to->g, from->g->members[i].id);
+
+		if (k != SIZE_MAX && to->obs[k] == NULL) {
+			to->obs[k] = from->obs[i];
+			from->obs[i] = NULL;
+			to->seen_ms[k] = from->seen_ms[i];
+		}
+	}
 }
 
 /* ---- loading ---- */
@@ -184,10 +202,12 @@ static void create_installation(struct registry *r)
 	r->installation = (struct installation){ id_new(), clock_wall_ms() };
 	record_write_installation(&r->installation, &json);
 	write_start(r,
-		    &(struct write_spec){ .key = RECORD_KEY_INSTALLATION,
-					  .value = str_cstr(&json),
-					  .len = json.len,
-					  .expect = STORE_ABSENT },
+		    &(struct write_spec){
+			    .records = &(struct write_record){ .key = RECORD_KEY_INSTALLATION,
+							       .value = str_cstr(&json),
+							       .len = json.len,
+							       .expect = STORE_ABSENT },
+			    .nrecords = 1 },
 		    on_installation, r);
 }
 
@@ -220,6 +240,7 @@ void registry_open(struct loop *l, struct store *s, const struct settings *setti
 	r->opened = done;
 	r->opened_arg = arg;
 	r->events.next_seq = 1;
+	LIST_INIT(&r->commits);
 	store_load(s, "", on_row, on_loaded, r);
 }
 

@@ -22,6 +22,7 @@ struct entry {
 	struct group *g;          /* as committed; replaced by every commit */
 	struct group_live live;   /* per member, same order as g->members */
 	struct observation **obs; /* per member; NULL: not heard. Never of a dead session */
+	int64_t *seen_ms;         /* per member, monotonic: when obs was last told; 0: never */
 	bool committing;          /* a commit of this group is under way */
 	bool gone;                /* the record was removed: forget the entry, it is freed next */
 	/*
@@ -142,6 +143,25 @@ void registry_commit(struct registry *r, struct entry *en, const struct group *n
 		     const struct group_event *events, size_t nevents, registry_done_fn *done,
 		     void *arg);
 
+/*
+ * The same for two groups in one transaction, both or neither: a member moves from one to the
+ * other. The events are about the first. done() runs once.
+ */
+struct registry_change {
+	struct entry *en;         /* NULL: a new group */
+	const struct group *next; /* NULL: the record is removed */
+};
+void registry_commit_pair(struct registry *r, const struct registry_change changes[2],
+			  const struct group_event *events, size_t nevents, registry_done_fn *done,
+			  void *arg);
+
+/*
+ * A name for a new group that no group of the project has and none under way to the store will
+ * have: `wish`, or wish-2, ... Commit it before the loop's next turn; from then on it is taken.
+ */
+const char *registry_free_name(const struct registry *r, const char *project, const char *wish,
+			       struct arena *a);
+
 /* The same for events alone: the record, and so its revision, stays as it is. */
 void registry_commit_events(struct registry *r, struct entry *en, const struct group_event *events,
 			    size_t nevents, registry_done_fn *done, void *arg);
@@ -151,6 +171,8 @@ bool registry_busy(const struct registry *r);
 
 /* Ends of writes so far, by outcome, for metrics; unknown ones count when they are found out. */
 uint64_t registry_write_count(const struct registry *r, enum store_outcome outcome);
+/* Operations that users asked for and that ended since our start. */
+uint64_t registry_operation_count(const struct registry *r, enum op_kind kind, bool done);
 
 /* Events of no group (host.joined, ...). Committed; nobody waits. */
 void registry_event(struct registry *r, const struct group_event *event);

@@ -7,11 +7,13 @@
  *	addresses.c  which address of a host is free
  *	report.c     what an agent's report changes
  *	write.c      one transaction: key, events, retention; an unknown outcome read back
- *	commit.c     a group's record from memory to the store and back
+ *	commit.c     records of groups from memory to the store and back
  *	turns.c      who waits for a project's turn or for a group's commit
  *	events.c     the newest events
  */
 #pragma once
+
+#include <sys/queue.h>
 
 #include "server/memory.h"
 #include "server/registry.h"
@@ -145,12 +147,19 @@ bool events_told_of_orphan(const struct registry *r, struct id instance);
 
 /* ---- write.c ---- */
 
-struct write_spec {
-	const char *key;   /* NULL: events alone */
+struct write_record {
+	const char *key;
 	const char *value; /* NULL: delete */
 	size_t len;
 	enum store_expect expect;
 	uint64_t revision;
+};
+
+enum { WRITE_RECORDS_MAX = 2 };
+
+struct write_spec {
+	const struct write_record *records;
+	size_t nrecords;           /* 0: events alone */
 	const struct group *about; /* the events' group; NULL: none */
 	const struct group_event *events;
 	size_t nevents;
@@ -162,6 +171,11 @@ typedef void write_settled_fn(void *arg, enum store_outcome outcome, uint64_t re
 
 /* Everything is copied. fn runs exactly once, never before this returns. */
 void write_start(struct registry *r, const struct write_spec *s, write_settled_fn *fn, void *arg);
+
+/* ---- commit.c ---- */
+
+/* Is a new group of this name on its way to the store? */
+bool commit_gives_name(const struct registry *r, const char *project, const char *name);
 
 /* ---- registry.c ---- */
 
@@ -195,6 +209,8 @@ struct registry {
 	struct event_ring events;
 	size_t writing; /* under way */
 	uint64_t writes[STORE_UNKNOWN + 1];
+	LIST_HEAD(, commit) commits;        /* under way */
+	uint64_t op_ends[OP_KIND_COUNT][2]; /* by kind; not done, done */
 
 	struct watcher watchers[REGISTRY_WATCHERS];
 	size_t nwatchers;
@@ -204,4 +220,6 @@ struct entry *entry_new(struct group *g); /* takes g; live and obs are empty */
 void entry_free(struct entry *en);
 /* Another record of the same group: live and obs go with their members. Takes g. */
 void entry_show(struct entry *en, struct group *g);
+/* What was seen of members that are in both: from the one they leave to the one they are in now. */
+void entry_carry(struct entry *from, struct entry *to);
 void registry_notify(struct registry *r, struct entry *en);

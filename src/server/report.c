@@ -121,6 +121,7 @@ static void observe(struct registry *r, struct host_entry *h, const struct obser
 		}
 		return;
 	}
+	en->seen_ms[i] = clock_ms();
 	if (set_observation(en, i, o)) {
 		registry_notify(r, en);
 	}

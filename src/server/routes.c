@@ -41,6 +41,8 @@ const struct route routes[] = {
 	{ HTTP_PATCH,  V1 "/instances/{id}",      api_instance_patch,      ROLE_MEMBER, 202, KIB(16),  true,  "Change an instance" },
 	{ HTTP_DELETE, V1 "/instances/{id}",      api_instance_delete,     ROLE_MEMBER, 202, 0,        true,  "Delete an instance" },
 	{ HTTP_POST,   V1 "/instances/{id}/action",  api_instance_action,  ROLE_MEMBER, 202, KIB(16),  true,  "Carry out an action on an instance" },
+	{ HTTP_GET,    V1 "/instances/{id}/durability", api_instance_durability, ROLE_READER, 200, 0,  false, "Show the durability of the instance's group, and what it promises" },
+	{ HTTP_GET,    V1 "/instances/{id}/election", api_instance_election, ROLE_READER, 200, 0,      false, "Say who would be elected if the instance's source were ejected now" },
 	{ HTTP_GET,    V1 "/instances/{id}/modules", api_instance_modules, ROLE_READER, 200, 0,        false, "List an instance's modules: there are none" },
 	{ HTTP_GET,    V1 "/clusters",            api_cluster_list,        ROLE_READER, 200, 0,        false, "List clusters: there are none" },
 	{ HTTP_GET,    V1 "/modules",             api_module_list,         ROLE_READER, 200, 0,        false, "List modules: there are none" },

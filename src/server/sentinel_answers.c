@@ -59,14 +59,30 @@ static bool is_down(const struct view *v)
 	       (v->o != NULL && v->o->proc != PROC_RUNNING);
 }
 
+/* It is not to serve before something has been decided, or it is given up. */
+static bool is_kept_from_serving(enum op_phase p)
+{
+	return p == PHASE_RESTART_COMPARE || p == PHASE_RESTART_HELD || p == PHASE_EJECT_DRAIN ||
+	       p == PHASE_EJECT_SEAL || p == PHASE_EJECT_HELD;
+}
+
+/* A source that is read-only for milliseconds is not down: clients that look now are right there. */
+static bool changes_role(enum op_phase p)
+{
+	return p == PHASE_HANDOVER_FENCE || p == PHASE_HANDOVER_UNDO ||
+	       p == PHASE_HANDOVER_PROMOTE || p == PHASE_EJECT_PROMOTE;
+}
+
 bool source_is_down(const struct sentinel *s, const struct entry *en)
 {
 	enum op_phase phase = en->g->op.phase;
 	struct view v;
 
-	return !find_source(s, en, &v) || is_down(&v) || phase == PHASE_RESTART_COMPARE ||
-	       phase == PHASE_RESTART_HELD ||
-	       (v.o != NULL && (v.o->guarded || v.o->role == SERVER_ROLE_REPLICA));
+	if (!find_source(s, en, &v) || is_down(&v) || is_kept_from_serving(phase)) {
+		return true;
+	}
+	return v.o != NULL &&
+	       (v.o->guarded || (v.o->role == SERVER_ROLE_REPLICA && !changes_role(phase)));
 }
 
 /* Without all of the data it is nothing to read from, whatever its link says. */

@@ -101,7 +101,8 @@ void sentinel_names_done(struct sentinel *s);
 
 /*
  * The group that a client of this project (NULL: of all) means: "project/name", the id of the group
- * or of a member, or the bare name where only one group has it. NULL: none, or it is being deleted.
+ * or of a member, or the bare name where only one group has it. NULL: none, or it is being deleted,
+ * or was ejected.
  */
 struct entry *sentinel_find(const struct sentinel *s, const char *project, const char *name);
 

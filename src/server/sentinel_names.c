@@ -44,11 +44,12 @@ static const struct known *find_other(const struct sentinel *s, const char *name
 
 /* ---- what changes ---- */
 
+/* One that was ejected is nobody's source any more: who is sent there would write in vain. */
 static bool is_shown(const struct group *g)
 {
 	const struct member *source = group_source(g);
 
-	return source != NULL && source->state != MEMBER_DELETING;
+	return source != NULL && source->state != MEMBER_DELETING && source->state != MEMBER_FENCED;
 }
 
 static bool moved(const struct known *k, const struct member *source)

@@ -1,7 +1,7 @@
 /*
- * One transaction of the registry: a record (or none), the events of the change, and the oldest
- * events that make room for them. An unknown outcome ends here: the record is read back, again
- * and again if need be, and nothing is told to anybody before it is known.
+ * One transaction of the registry: a record (or two, or none), the events of the change, and the
+ * oldest events that make room for them. An unknown outcome ends here: the records are read back,
+ * again and again if need be, and nothing is told to anybody before it is known.
  */
 #include <assert.h>
 
@@ -10,15 +10,24 @@
 
 enum {
 	LEAVING_PER_WRITE = 64, /* more than any write adds, so that a lowered limit is reached */
-	READ_BACK_AGAIN_MS = 1000,
+	/* Somebody's writes may stand still until the outcome is known. */
+	READ_BACK_AGAIN_MS = 100,
+	READ_BACK_LOGS_EVERY = 100,
+};
+
+/* What tells, read back, whether the transaction took place. */
+struct proof {
+	char key[RECORD_KEY_BYTES];
+	struct str value;
+	bool removes;
+	bool found; /* as the transaction leaves it, or to be removed and still there */
+	uint64_t revision;
 };
 
 struct write {
 	struct registry *r;
-	/* What tells, read back, whether the transaction took place. */
-	char key[RECORD_KEY_BYTES];
-	struct str value;
-	bool removes;
+	struct proof proofs[WRITE_RECORDS_MAX];
+	size_t nproofs;
 	struct event_item **added;
 	struct group_event *events; /* the same, for the log */
 	size_t nadded;
@@ -29,14 +38,16 @@ struct write {
 	void *arg;
 	/* reading back */
 	struct timer *again;
-	bool found;
-	uint64_t found_revision;
+	size_t next_proof;
+	unsigned rounds;
 };
 
 static void write_free(struct write *w)
 {
 	timer_free(w->again);
-	str_done(&w->value);
+	for (size_t i = 0; i < w->nproofs; i++) {
+		str_done(&w->proofs[i].value);
+	}
 	free(w->added);
 	free(w->events);
 	free(w);
@@ -72,18 +83,72 @@ static void settle(struct write *w, enum store_outcome outcome, uint64_t revisio
 	fn(arg, outcome, revision, e); /* last: it may free the registry */
 }
 
+/* ---- reading back ---- */
+
 static bool seen_row(void *arg, const char *key, const char *value, size_t len, uint64_t revision,
 		     struct err *)
 {
 	struct write *w = arg;
+	struct proof *pr = &w->proofs[w->next_proof];
 
-	if (!str_eq(key, w->key)) {
+	if (!str_eq(key, pr->key)) {
 		return true; /* the key is only a prefix of this one */
 	}
-	w->found =
-		w->removes || (len == w->value.len && memcmp(value, str_cstr(&w->value), len) == 0);
-	w->found_revision = revision;
+	pr->found = pr->removes ||
+		    (len == pr->value.len && memcmp(value, str_cstr(&pr->value), len) == 0);
+	pr->revision = revision;
 	return true;
+}
+
+static void read_back(void *arg);
+
+static void read_again(struct write *w, const char *why)
+{
+	if (w->rounds++ % READ_BACK_LOGS_EVERY == 0) {
+		LOG(LOG_ERROR, "write.not-read-back", KV("key", w->proofs[0].key), KV("why", why),
+		    KV("hint", "what it is about stands still until the store answers"));
+	}
+	w->next_proof = 0;
+	timer_set_in(w->again, READ_BACK_AGAIN_MS);
+}
+
+/* The newest revision among what was put. */
+static uint64_t revision_found(const struct write *w)
+{
+	uint64_t revision = 0;
+
+	for (size_t i = 0; i < w->nproofs; i++) {
+		if (!w->proofs[i].removes && w->proofs[i].revision > revision) {
+			revision = w->proofs[i].revision;
+		}
+	}
+	return revision;
+}
+
+/*
+ * A transaction is whole, so its records agree; unless it was carried out between one reading and
+ * the next.
+ */
+static void conclude(struct write *w)
+{
+	struct err why = {};
+	size_t committed = 0;
+
+	for (size_t i = 0; i < w->nproofs; i++) {
+		committed += w->proofs[i].removes != w->proofs[i].found;
+	}
+	if (committed != 0 && committed != w->nproofs) {
+		read_again(w, "the records of one change do not agree yet");
+		return;
+	}
+	LOG(LOG_WARN, "write.read-back", KV("key", w->proofs[0].key),
+	    KV("committed", committed > 0));
+	if (committed > 0) {
+		settle(w, STORE_COMMITTED, revision_found(w), &why);
+		return;
+	}
+	err_set(&why, ERR_UNAVAILABLE, "the store did not carry out the change");
+	settle(w, STORE_FAILED, 0, &why);
 }
 
 static void read_back_done(void *arg, const struct err *e)
@@ -91,27 +156,21 @@ static void read_back_done(void *arg, const struct err *e)
 	struct write *w = arg;
 
 	if (e->code != ERR_NONE) {
-		timer_set_in(w->again, READ_BACK_AGAIN_MS);
-		return;
+		read_again(w, e->msg);
+	} else if (++w->next_proof < w->nproofs) {
+		read_back(w);
+	} else {
+		conclude(w);
 	}
-	bool committed = w->removes != w->found;
-	struct err why = {};
-
-	LOG(LOG_WARN, "write.read-back", KV("key", w->key), KV("committed", committed));
-	if (committed) {
-		settle(w, STORE_COMMITTED, w->found_revision, &why);
-		return;
-	}
-	err_set(&why, ERR_UNAVAILABLE, "the store did not carry out the change");
-	settle(w, STORE_FAILED, 0, &why);
 }
 
 static void read_back(void *arg)
 {
 	struct write *w = arg;
+	struct proof *pr = &w->proofs[w->next_proof];
 
-	w->found = false;
-	store_load(w->r->store, w->key, seen_row, read_back_done, w);
+	pr->found = false;
+	store_load(w->r->store, pr->key, seen_row, read_back_done, w);
 }
 
 static void on_commit(void *arg, enum store_outcome outcome, uint64_t revision, const struct err *e)
@@ -122,9 +181,36 @@ static void on_commit(void *arg, enum store_outcome outcome, uint64_t revision, 
 		settle(w, outcome, revision, e);
 		return;
 	}
-	LOG(LOG_WARN, "write.unknown", KV("key", w->key), KV("why", e->msg));
+	LOG(LOG_WARN, "write.unknown", KV("key", w->proofs[0].key), KV("why", e->msg));
 	w->again = timer_new(w->r->loop, read_back, w);
 	read_back(w);
+}
+
+/* ---- the transaction ---- */
+
+static void add_proof(struct write *w, const struct store_op *op)
+{
+	struct proof *pr = &w->proofs[w->nproofs++];
+
+	str_copy(pr->key, sizeof pr->key, op->key);
+	pr->removes = op->value == NULL;
+	str_append_mem(&pr->value, pr->removes ? "" : op->value, op->len);
+}
+
+static size_t record_ops(struct write *w, const struct write_spec *s, struct store_op *ops)
+{
+	assert(s->nrecords <= WRITE_RECORDS_MAX);
+	for (size_t i = 0; i < s->nrecords; i++) {
+		const struct write_record *rec = &s->records[i];
+
+		ops[i] = (struct store_op){ .key = rec->key,
+					    .value = rec->value,
+					    .len = rec->len,
+					    .expect = rec->expect,
+					    .revision = rec->revision };
+		add_proof(w, &ops[i]);
+	}
+	return s->nrecords;
 }
 
 static const char *event_key(struct arena *a, uint64_t seq)
@@ -163,27 +249,21 @@ static size_t event_ops(struct write *w, const struct write_spec *s, struct aren
 
 void write_start(struct registry *r, const struct write_spec *s, write_settled_fn *fn, void *arg)
 {
-	assert(s->key != NULL || s->nevents > 0);
+	assert(s->nrecords > 0 || s->nevents > 0);
 	auto_arena a = {};
 	struct write *w = memory_alloc(1, sizeof *w);
-	struct store_op *ops = arena_alloc(&a, (1 + s->nevents + LEAVING_PER_WRITE) * sizeof *ops);
-	size_t n = 0;
+	struct store_op *ops =
+		arena_alloc(&a, (s->nrecords + s->nevents + LEAVING_PER_WRITE) * sizeof *ops);
 
 	*w = (struct write){ .r = r, .fn = fn, .arg = arg };
 	w->added = memory_alloc(s->nevents, sizeof(struct event_item *));
 	w->events = memory_alloc(s->nevents, sizeof *w->events);
 	w->group = s->about == NULL ? (struct id){} : s->about->id;
-	if (s->key != NULL) {
-		ops[n++] = (struct store_op){ .key = s->key,
-					      .value = s->value,
-					      .len = s->len,
-					      .expect = s->expect,
-					      .revision = s->revision };
-	}
+	size_t n = record_ops(w, s, ops);
 	n += event_ops(w, s, &a, ops + n);
-	str_copy(w->key, sizeof w->key, ops[0].key);
-	w->removes = ops[0].value == NULL;
-	str_append_mem(&w->value, ops[0].value == NULL ? "" : ops[0].value, ops[0].len);
+	if (s->nrecords == 0) {
+		add_proof(w, &ops[0]);
+	}
 	r->writing++;
 	store_commit(r->store, ops, n, on_commit, w);
 }
@@ -196,4 +276,9 @@ bool registry_busy(const struct registry *r)
 uint64_t registry_write_count(const struct registry *r, enum store_outcome outcome)
 {
 	return r->writes[outcome];
+}
+
+uint64_t registry_operation_count(const struct registry *r, enum op_kind kind, bool done)
+{
+	return r->op_ends[kind][done];
 }

@@ -7,14 +7,29 @@
 
 enum { PAUSE_MOST_MS = 900, OPERATOR_MOST_MS = 4000 };
 
-/* A member, more often the source than another. */
+static int some_slot(struct world *w)
+{
+	int after = (int)sim_between(w, 0, SIM_GROUPS - 1);
+
+	for (int i = 0; i < SIM_GROUPS; i++) {
+		int slot = (after + i) % SIM_GROUPS;
+
+		if (w->store.records[slot].there) {
+			return slot;
+		}
+	}
+	return SIM_NOBODY;
+}
+
+/* A member, more often the source than another, more often of a large group. */
 static int some_node(struct world *w)
 {
-	const struct record *r = &w->store.record;
+	int slot = sim_one_in(w, 2) && w->store.records[0].there ? 0 : some_slot(w);
 
-	if (!r->there || r->g.nmembers == 0) {
+	if (slot == SIM_NOBODY) {
 		return SIM_NOBODY;
 	}
+	const struct record *r = &w->store.records[slot];
 	size_t i = (size_t)sim_between(w, 0, (int64_t)r->g.nmembers - 1);
 
 	if (sim_one_in(w, 3)) {
@@ -23,6 +38,26 @@ static int some_node(struct world *w)
 		}
 	}
 	return record_node(r, i);
+}
+
+static int source_of(const struct world *w, int node)
+{
+	int slot = store_slot_of(w, node);
+
+	return slot == SIM_NOBODY ? SIM_NOBODY : w->store.records[slot].g.source.b[15];
+}
+
+static int some_replica(struct world *w)
+{
+	int node = some_node(w);
+
+	for (int i = 0; i < 3 && node != SIM_NOBODY; i++) {
+		if (node != source_of(w, node)) {
+			break;
+		}
+		node = some_node(w);
+	}
+	return node;
 }
 
 /* hosts */
@@ -41,7 +76,7 @@ void host_lose_power(struct world *w, int host, int64_t until_ms)
 			server_die(w, i);
 		}
 	}
-	ledger_forgive(w);
+	ledger_lose_power(w, host);
 	STORY(w, "chaos: host %s loses its power", w->nodes[host].host);
 }
 
@@ -104,6 +139,7 @@ static void continue_server(struct world *w, int node)
 		n->server.stopped = false;
 		n->server.wake_ms = w->now_ms;
 		STORY(w, "chaos: %s goes on", n->name);
+		act_overtakes(w, node);
 	}
 }
 
@@ -158,6 +194,18 @@ static void cut_net(struct world *w, int node)
 	net_cut(w, a, b, w->now_ms + sim_between(w, 20, sim_one_in(w, 3) ? 12000 : 1500));
 	STORY(w, "chaos: no network between %s and %s", w->nodes[a].host,
 	      b == SIM_PLANE ? "the control plane" : w->nodes[b].host);
+}
+
+/* Nothing gets in or out; clients inside go on. */
+static void isolate_host(struct world *w, int node)
+{
+	int a = sim_host_of(node);
+	int64_t until_ms = w->now_ms + sim_between(w, 3000, 16000);
+
+	for (int b = 0; b < SIM_PARTIES; b++) {
+		net_cut(w, a, b, until_ms);
+	}
+	STORY(w, "chaos: host %s is isolated", w->nodes[a].host);
 }
 
 static void trouble_store(struct world *w, int)
@@ -225,6 +273,16 @@ static void rewrite(struct world *w, int node)
 	}
 }
 
+/* It answers, and takes what it is sent bit by bit. */
+static void slow_down(struct world *w, int node)
+{
+	struct server *s = &w->nodes[node].server;
+
+	s->slow_since_ms = w->now_ms < s->slow_until_ms ? s->slow_since_ms : w->now_ms;
+	s->slow_until_ms = w->now_ms + sim_between(w, 50, 2500);
+	STORY(w, "chaos: %s is busy for a while", w->nodes[node].name);
+}
+
 /* Source and replica at once: what one lacks the other may lack as well. */
 static void kill_everybody(struct world *w, int)
 {
@@ -250,20 +308,21 @@ static const struct misfortune misfortunes[] = {
 	{ shut_host_down,     2 },
 	{ kill_plane,         8 },
 	{ cut_net,            8 },
+	{ isolate_host,       2 },
 	{ trouble_store,      6 },
 	{ remove_files,       3 },
 	{ put_files_back,     2 },
 	{ lose_marker,        2 },
 	{ fail_starts,        2 },
 	{ rewrite,            4 },
+	{ slow_down,          4 },
 	{ kill_everybody,     2 },
 };
 /* clang-format on */
 
-static void misfortune(struct world *w)
+static void misfortune_of(struct world *w, int node)
 {
 	unsigned total = 0;
-	int node = some_node(w);
 
 	for (size_t i = 0; i < ARRAY_LEN(misfortunes); i++) {
 		total += misfortunes[i].weight;
@@ -279,30 +338,139 @@ static void misfortune(struct world *w)
 	}
 }
 
+static void misfortune(struct world *w)
+{
+	misfortune_of(w, some_node(w));
+}
+
 /* the operator */
+
+static void create(struct world *w, int node)
+{
+	if (node == SIM_NOBODY || (sim_one_in(w, 8) && !w->chaos.calm)) {
+		if (plane_create_group(w)) {
+			w->chaos.operator_ms = w->now_ms + sim_between(w, 10, 1500);
+		}
+	} else {
+		(void)plane_create_replica(w, node);
+	}
+}
+
+/*
+ * A source that is about to be lost, and replicas that are not all in the best of states: one
+ * behind, one busy, one out of reach. The operator asks until he gets his way, or gives up.
+ */
+static void lose_source(struct world *w, int source)
+{
+	int slot = store_slot_of(w, source);
+	const struct record *r = &w->store.records[slot];
+	int64_t until_ms = w->now_ms + sim_between(w, 500, 8000);
+
+	for (size_t i = 0; i < r->g.nmembers; i++) {
+		int node = record_node(r, i);
+
+		if (node == source) {
+			continue;
+		}
+		if (sim_one_in(w, 3)) {
+			slow_down(w, node);
+		} else if (sim_one_in(w, 3)) {
+			net_cut(w, sim_host_of(node), sim_host_of(source), until_ms);
+		} else if (sim_one_in(w, 3)) {
+			isolate_host(w, node);
+		}
+	}
+	w->chaos.eject = source;
+	w->chaos.eject_kill_ms = w->now_ms + sim_between(w, 1, 1000);
+	w->chaos.eject_until_ms = w->now_ms + 9000;
+	w->chaos.operator_ms = w->chaos.eject_kill_ms;
+}
+
+/* Asks again; the source goes first, in one way or the other. */
+static void insist(struct world *w)
+{
+	struct chaos *c = &w->chaos;
+	int source = c->eject;
+
+	if (c->eject_kill_ms != 0) {
+		c->eject_kill_ms = 0;
+		if (sim_one_in(w, 3)) {
+			isolate_host(w, source);
+		} else {
+			kill_server(w, source);
+		}
+	}
+	if (source_of(w, source) != source || plane_eject(w, source, sim_one_in(w, 16)) ||
+	    w->now_ms > c->eject_until_ms) {
+		c->eject = SIM_NOBODY;
+	}
+}
+
+/* Mostly one that is gone, or nearly so; the others are refused. */
+static void eject(struct world *w, int node)
+{
+	int source = source_of(w, node);
+
+	if (source == SIM_NOBODY) {
+		return;
+	}
+	if (!w->nodes[source].server.alive || sim_one_in(w, 4)) {
+		(void)plane_eject(w, source, sim_one_in(w, 4));
+	} else if (!w->chaos.calm) {
+		lose_source(w, source);
+	}
+}
+
+/* What a person does about what waits for one. */
+static void decide(struct world *w, int node)
+{
+	int slot = store_slot_of(w, node);
+	const struct record *r = &w->store.records[slot];
+	const struct member *m = record_member(r, node);
+
+	if (m->state == MEMBER_FENCED) {
+		(void)(sim_one_in(w, 5) ? plane_delete(w, node)
+					: plane_attach(w, node, source_of(w, some_node(w))));
+	} else if (r->g.op.phase == PHASE_EJECT_HELD) {
+		(void)(sim_one_in(w, 3) ? plane_cancel(w, node)
+					: plane_eject(w, source_of(w, node), true));
+	} else if (!plane_accept_loss(w, node) && m->state == MEMBER_ERROR && sim_one_in(w, 3)) {
+		(void)plane_eject(w, source_of(w, node), sim_one_in(w, 2));
+	}
+}
 
 static void operate(struct world *w)
 {
 	int node = some_node(w);
+	int64_t most_ms = sim_one_in(w, 4) ? OPERATOR_MOST_MS : 400;
+	int what = (int)sim_between(w, 0, 39);
 
-	w->chaos.operator_ms = w->now_ms + sim_between(w, 10, OPERATOR_MOST_MS);
-	if (!w->store.record.there) {
-		if (plane_create_group(w)) {
-			w->chaos.operator_ms = w->now_ms + sim_between(w, 10, 1500);
-		}
-		return;
-	}
-	int what = (int)sim_between(w, 0, 9);
-
+	w->chaos.operator_ms = w->now_ms + sim_between(w, 10, most_ms);
 	if (node == SIM_NOBODY) {
+		create(w, node);
 		return;
 	}
-	if (what < 6 && !w->chaos.calm) {
-		(void)plane_create_replica(w);
-	} else if (what < 7 && !w->chaos.calm) {
-		(void)plane_delete(w, node);
+	if (w->chaos.eject != SIM_NOBODY) {
+		w->chaos.operator_ms = w->now_ms + sim_between(w, 5, 150);
+		insist(w);
+	} else if (w->chaos.calm) {
+		decide(w, node);
+	} else if (what < 6 || (what < 26 && w->ledger.next < 40)) {
+		create(w, node);
+	} else if (what < 18) {
+		(void)plane_promote(w, some_replica(w));
+	} else if (what < 25) {
+		eject(w, node);
+	} else if (what < 27) {
+		(void)plane_cancel(w, node);
+	} else if (what < 29) {
+		(void)plane_detach(w, some_replica(w));
+	} else if (what < 31) {
+		(void)plane_durability(w, node, (uint32_t)sim_between(w, 0, 2));
+	} else if (what < 33) {
+		(void)(sim_one_in(w, 6) ? plane_delete_group(w, node) : plane_delete(w, node));
 	} else {
-		(void)plane_accept_loss(w, node);
+		decide(w, node);
 	}
 }
 
@@ -313,6 +481,7 @@ static void put_right(struct world *w)
 	struct chaos *c = &w->chaos;
 
 	c->calm = true;
+	c->eject = SIM_NOBODY;
 	c->next_ms = SIM_NEVER;
 	/* Half of the operators go home: what waits for their word must say so. */
 	c->operator_ms = sim_one_in(w, 2) ? SIM_NEVER : w->now_ms;
@@ -320,6 +489,7 @@ static void put_right(struct world *w)
 	w->store.trouble_until_ms = 0;
 	for (int i = 0; i < SIM_NODES; i++) {
 		w->nodes[i].start_fails_until_ms = 0;
+		w->nodes[i].server.slow_until_ms = 0;
 		continue_server(w, i);
 	}
 	for (int i = 0; i < SIM_HOSTS; i++) {
@@ -339,7 +509,9 @@ void chaos_init(struct world *w, int64_t chaos_ms)
 {
 	w->chaos.end_ms = chaos_ms;
 	w->chaos.operator_ms = 1;
+	w->chaos.eject = SIM_NOBODY;
 	w->chaos.next_ms = sim_between(w, 100, 6000);
+	w->chaos.pause_most_ms = sim_one_in(w, 2) ? PAUSE_MOST_MS : 5 * PAUSE_MOST_MS;
 	w->diskless = sim_one_in(w, 2);
 	w->backlog_entries = (uint64_t)sim_between(w, 2, STREAM_MAX);
 	w->net.latest_ms = sim_between(w, 5, 1500);
@@ -364,7 +536,7 @@ void chaos_tick(struct world *w)
 	}
 	if (!c->calm && w->now_ms >= c->next_ms) {
 		misfortune(w);
-		c->next_ms = w->now_ms + sim_between(w, 1, PAUSE_MOST_MS);
+		c->next_ms = w->now_ms + sim_between(w, 1, w->chaos.pause_most_ms);
 	}
 	if (w->now_ms >= c->operator_ms) {
 		operate(w);

@@ -5,6 +5,8 @@
  *     --ticks N                at most so many ticks of each history
  *     --chaos-ms N             how long things go wrong in each
  *     --seconds N              stop after so much real time, with what was done by then
+ *     --survey                 goes on after a history that broke: one line for each
+ * sim --script FILE            commands to servers alone, see script.c
  */
 #include <stdlib.h>
 
@@ -17,18 +19,21 @@ enum { CHAOS_MS = 12000 };
 struct job {
 	uint64_t from, to;
 	int64_t seconds; /* 0: no limit */
+	bool survey;
+	const char *script;
 	struct sim_options o;
 };
 
 struct sum {
 	uint64_t seeds, ticks, virtual_ms;
-	uint64_t written, attached, confirmed, held, accepted;
+	uint64_t written, waited, attached, confirmed, held, accepted;
+	uint64_t handovers, undone, ejects, ejects_held, detached, joined, refused, broken;
 };
 
 static int usage(void)
 {
 	fputs("usage: sim --seed N [--story] | --seeds FROM-TO  [--ticks N] [--chaos-ms N] "
-	      "[--seconds N]\n",
+	      "[--seconds N] [--survey] | --script FILE\n",
 	      stderr);
 	return 2;
 }
@@ -72,12 +77,16 @@ static bool read_arguments(int argc, char **argv, struct job *j)
 	for (int i = 1; i < argc; i++) {
 		if (str_eq(argv[i], "--story")) {
 			j->o.story = true;
+		} else if (str_eq(argv[i], "--survey")) {
+			j->survey = true;
 		} else if (i + 1 == argc) {
 			return false;
 		} else if (str_eq(argv[i], "--seeds")) {
 			if (!read_range(argv[++i], j)) {
 				return false;
 			}
+		} else if (str_eq(argv[i], "--script")) {
+			j->script = argv[++i];
 		} else {
 			const char *name = argv[i];
 
@@ -99,6 +108,15 @@ static void add(struct sum *s, const struct sim_result *r)
 	s->confirmed += r->confirmed;
 	s->held += r->held;
 	s->accepted += r->accepted;
+	s->waited += r->waited;
+	s->handovers += r->handovers;
+	s->undone += r->undone;
+	s->ejects += r->ejects;
+	s->ejects_held += r->ejects_held;
+	s->detached += r->detached;
+	s->joined += r->joined;
+	s->refused += r->refused;
+	s->broken += r->broken;
 }
 
 static void tell(const struct job *j, uint64_t seed, const struct sim_result *r)
@@ -120,29 +138,47 @@ static bool has_time(const struct job *j, int64_t began_ms)
 	return j->seconds == 0 || clock_ms() - began_ms < SEC(j->seconds);
 }
 
+static void summarize(const struct sum *s, int64_t ms)
+{
+	printf("%" PRIu64 " histories, %" PRIu64 " ticks, %.1f hours; %" PRIu64 " writes, %" PRIu64
+	       " with WAIT, %" PRIu64 " attached; restarts: %" PRIu64 " confirmed, %" PRIu64
+	       " held, %" PRIu64 " accepted; handovers: %" PRIu64 ", %" PRIu64
+	       " undone; ejects: %" PRIu64 ", %" PRIu64 " held; %" PRIu64 " detached, %" PRIu64
+	       " joined again, %" PRIu64 " calls refused; %.1f s\n",
+	       s->seeds, s->ticks, (double)s->virtual_ms / 3600000, s->written, s->waited,
+	       s->attached, s->confirmed, s->held, s->accepted, s->handovers, s->undone, s->ejects,
+	       s->ejects_held, s->detached, s->joined, s->refused, (double)ms / 1000);
+}
+
+static int run_histories(struct job *j)
+{
+	struct sum s = {};
+	int64_t began_ms = clock_ms();
+
+	for (uint64_t seed = j->from; seed <= j->to && has_time(j, began_ms); seed++) {
+		j->o.seed = seed;
+		struct sim_result r = sim_run(&j->o);
+
+		add(&s, &r);
+		if (r.broken && !j->survey) {
+			tell(j, seed, &r);
+			return 1;
+		}
+		if (r.broken) {
+			printf("seed %" PRIu64 " broke at %" PRId64 " ms: %s\n", seed, r.end_ms,
+			       r.why);
+		}
+	}
+	summarize(&s, clock_ms() - began_ms);
+	return s.broken > 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct job j = { .o = { .chaos_ms = CHAOS_MS } };
-	struct sum s = {};
-	int64_t began_ms = clock_ms();
 
 	if (!read_arguments(argc, argv, &j)) {
 		return usage();
 	}
-	for (uint64_t seed = j.from; seed <= j.to && has_time(&j, began_ms); seed++) {
-		j.o.seed = seed;
-		struct sim_result r = sim_run(&j.o);
-
-		add(&s, &r);
-		if (r.broken) {
-			tell(&j, seed, &r);
-			return 1;
-		}
-	}
-	printf("%" PRIu64 " histories, %" PRIu64 " ticks, %.1f hours; %" PRIu64 " writes, %" PRIu64
-	       " attached, restarts: %" PRIu64 " confirmed, %" PRIu64 " held, %" PRIu64
-	       " accepted; %.1f s\n",
-	       s.seeds, s.ticks, (double)s.virtual_ms / 3600000, s.written, s.attached, s.confirmed,
-	       s.held, s.accepted, (double)(clock_ms() - began_ms) / 1000);
-	return 0;
+	return j.script != NULL ? sim_script(j.script) : run_histories(&j);
 }

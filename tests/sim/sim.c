@@ -76,13 +76,12 @@ void sim_broken(struct world *w, const char *fmt, ...)
 
 /* the world */
 
-static void world_init(struct world *w, const struct sim_options *o)
+void world_init(struct world *w, const struct sim_options *o)
 {
 	memset(w, 0, sizeof *w);
 	w->random = (o->seed + 1) * UINT64_C(0x9e3779b97f4a7c15);
 	w->telling = o->story;
 	w->installation = sim_fresh_id(w);
-	w->group = sim_fresh_id(w);
 	for (int i = 0; i < 8; i++) {
 		(void)sim_random(w); /* neighbouring seeds part */
 	}
@@ -95,6 +94,12 @@ static void world_init(struct world *w, const struct sim_options *o)
 		snprintf(n->host, sizeof n->host, "h%d", sim_host_of(i));
 		snprintf(n->address, sizeof n->address, "10.0.0.%d", i + 1);
 		n->server.wake_ms = SIM_NEVER;
+	}
+	for (int i = 0; i < SIM_GROUPS; i++) {
+		snprintf(w->group_names[i], sizeof w->group_names[i], "g%d", i);
+	}
+	for (int i = 0; i < SIM_CLIENTS; i++) {
+		w->clients[i] = (struct client){ .node = SIM_NOBODY };
 	}
 	w->net.wake_ms = SIM_NEVER;
 	chaos_init(w, o->chaos_ms);
@@ -109,7 +114,7 @@ static void world_init(struct world *w, const struct sim_options *o)
 static int64_t next_event(const struct world *w)
 {
 	int64_t wake = chaos_wake(w);
-	int64_t others[] = { plane_wake(w), w->net.wake_ms, w->ledger.write_ms };
+	int64_t others[] = { plane_wake(w), w->net.wake_ms, clients_wake(w) };
 
 	for (size_t i = 0; i < ARRAY_LEN(others); i++) {
 		wake = others[i] < wake ? others[i] : wake;
@@ -127,7 +132,7 @@ static int64_t next_event(const struct world *w)
 	return wake > w->now_ms ? wake : w->now_ms + 1;
 }
 
-static void tick(struct world *w)
+void world_tick(struct world *w)
 {
 	w->ticks++;
 	w->now_ms = next_event(w);
@@ -142,7 +147,7 @@ static void tick(struct world *w)
 		agent_tick(w, i);
 	}
 	plane_tick(w);
-	client_tick(w);
+	clients_tick(w);
 	check_tick(w);
 }
 
@@ -155,7 +160,7 @@ static bool has_time(const struct world *w, const struct sim_options *o, int64_t
 static void run_until(struct world *w, const struct sim_options *o, int64_t until_ms)
 {
 	while (has_time(w, o, until_ms)) {
-		tick(w);
+		world_tick(w);
 	}
 }
 
@@ -163,15 +168,20 @@ static void run_until(struct world *w, const struct sim_options *o, int64_t unti
 static void run_calm(struct world *w, const struct sim_options *o)
 {
 	int64_t end_ms = w->now_ms + SIM_CALM_MS, look_ms = w->now_ms + 5000;
+	int64_t ended_ms = w->now_ms + SIM_OPERATION_MS;
 	char why[160] = "";
 
 	while (has_time(w, o, end_ms)) {
-		tick(w);
+		world_tick(w);
 		if (w->now_ms >= look_ms) {
 			if (check_settled(w, why, sizeof why)) {
 				return;
 			}
 			look_ms = w->now_ms + 1000;
+		}
+		if (w->now_ms >= ended_ms) {
+			check_operations_ended(w);
+			ended_ms = SIM_NEVER;
 		}
 	}
 	if (w->now_ms >= end_ms) {
@@ -183,7 +193,7 @@ static void run(struct world *w, const struct sim_options *o)
 {
 	run_until(w, o, o->chaos_ms + 1);
 	run_calm(w, o);
-	w->ledger.write_ms = SIM_NEVER;
+	clients_stop(w);
 	run_until(w, o, w->now_ms + DRAIN_MS);
 	if (!w->result.broken && (o->ticks_most == 0 || w->ticks < o->ticks_most)) {
 		check_end(w);

@@ -1,7 +1,7 @@
 /*
- * One group of servers, their hosts, agents, control plane, network, clients and operator, in one
+ * Groups of servers, their hosts, agents, control plane, network, clients and operator, in one
  * thread and in virtual time. What decides is the real core (group_step, instance_step, goal_of,
- * guard_decide); everything that it meets is modelled in sim_*.c. A seed is a history: the same
+ * guard_decide, operate_*); everything it meets is modelled in sim_*.c. A seed is a history: the same
  * seed is the same history, event for event.
  *
  * Time is a number of milliseconds that jumps to whatever happens next. A tick is one such jump;
@@ -34,6 +34,13 @@ enum {
 	SIM_COMPARE_LIMIT_MS = 4000,
 	SIM_SILENT_AFTER_MS = 5000,
 	SIM_REPL_TIMEOUT_MS = 6000,
+	SIM_STAGE_LIMIT_MS = 3000,
+	SIM_CATCH_UP_LIMIT_MS = 800,
+	SIM_HANDOVER_LIMIT_MS = 1500,
+	SIM_TIDY_LIMIT_MS = 6000,
+	SIM_DRAIN_LIMIT_MS = 3000,
+	SIM_SEAL_LIMIT_MS = 2000,
+	SIM_OPERATION_MS = 30000, /* after the chaos: within this no change of source runs any more */
 	SIM_CALM_MS = 60000, /* after the chaos: within this all is ACTIVE or in ERROR */
 };
 
@@ -51,8 +58,12 @@ struct sim_result {
 	char why[400];
 	uint64_t ticks;
 	int64_t end_ms;
-	unsigned written, acknowledged, attached, confirmed, held, accepted;
+	unsigned written, acknowledged, waited, attached, confirmed, held, accepted;
+	unsigned handovers, undone, ejects, ejects_held, detached, joined, refused;
 };
+
+/* Plays a script (sim_script.c) and prints what it shows; 2: it makes no sense. */
+int sim_script(const char *path);
 
 /* Runs one history from its seed; prints the story while it goes when asked to. */
 struct sim_result sim_run(const struct sim_options *o);

@@ -17,6 +17,7 @@ enum {
 	ACT_MOST_MS = 25,
 	STOP_LIMIT_MS = 8000,
 	STRIKES_HUNG = 3,
+	LOOKS_TOGETHER_MS = 250,
 };
 
 static struct engine *engine_of(struct world *w, int node)
@@ -40,6 +41,12 @@ static void save_goal_done(struct world *w, int node)
 		n->kept.has_goal = true;
 		n->kept.goal = e->saving;
 	}
+	bool same = e->has_goal && e->saving.epoch == e->goal.epoch &&
+		    e->saving.run == e->goal.run && e->saving.role == e->goal.role;
+
+	e->clients_dropped = e->clients_dropped && e->saving.drop_clients;
+	e->pause_spent = e->pause_spent && same;
+	e->goal_ms = same ? e->goal_ms : w->now_ms;
 	e->goal = e->saving;
 	e->has_goal = e->confirmed = true;
 	e->seen.o.goal_applied = false;
@@ -52,10 +59,28 @@ static void save_goal(struct world *w, int node)
 
 	e->saving = e->incoming;
 	e->has_incoming = false;
-	e->goal_saved_ms = w->now_ms + sim_between(w, 1, ACT_MOST_MS);
+	e->goal_saved_ms = w->now_ms + sim_between(w, 1, sim_one_in(w, 4) ? ACT_MOST_MS : 4);
 }
 
-void agent_take_goal(struct world *w, int node, const struct goal *g, uint64_t watch, bool stream)
+static bool same_live(const struct goal_live *a, const struct goal_live *b)
+{
+	return a->watch == b->watch && a->stream == b->stream && a->urgent == b->urgent &&
+	       a->peer_offset == b->peer_offset && a->release == b->release;
+}
+
+/* What comes beside a goal belongs to it; the newest word counts, if its goal is not an older one. */
+static void take_live(struct world *w, struct engine *e, const struct goal_live *live)
+{
+	if (!same_live(live, &e->live) || e->live_epoch != e->newest_epoch ||
+	    e->live_revision != e->newest_revision) {
+		e->look_ms = w->now_ms;
+	}
+	e->live = *live;
+	e->live_epoch = e->newest_epoch;
+	e->live_revision = e->newest_revision;
+}
+
+void agent_take_goal(struct world *w, int node, const struct goal *g, const struct goal_live *live)
 {
 	struct engine *e = engine_of(w, node);
 
@@ -67,27 +92,26 @@ void agent_take_goal(struct world *w, int node, const struct goal *g, uint64_t w
 			    : goal_cmp(g->epoch, g->revision, e->newest_epoch, e->newest_revision);
 
 	e->there = true;
-	e->look_ms = w->now_ms;
-	if (order >= 0) {
-		e->watch = watch;
-		e->stream = stream;
-	}
 	if (order == 0 && e->has_goal && !e->confirmed) {
 		e->confirmed = true;
-		e->moved_ms = w->now_ms;
+		e->moved_ms = e->look_ms = w->now_ms;
 	}
 	if (order > 0) {
+		e->look_ms = w->now_ms;
 		e->incoming = *g;
 		e->has_incoming = true;
 		e->newest_epoch = g->epoch;
 		e->newest_revision = g->revision;
 		e->moved_ms = w->now_ms;
 	}
+	if (order >= 0) {
+		take_live(w, e, live);
+	}
 }
 
 /* looking */
 
-static void clear_figures(struct observation *o)
+void engine_clear_figures(struct observation *o)
 {
 	struct observation was = *o;
 
@@ -103,6 +127,7 @@ static void clear_figures(struct observation *o)
 		.recorded = was.recorded,
 		.second_offset = -1,
 		.slave_offset = -1,
+		.read_offset = -1,
 		.sync_done_bytes = -1,
 		.sync_total_bytes = -1,
 		.save_progress = -1,
@@ -116,6 +141,7 @@ static void read_link(const struct world *w, const struct server *s, struct obse
 		s->link == LINK_SAVING || s->link == LINK_TRANSFER || s->link == LINK_LOADING;
 
 	o->slave_offset = s->at.offset;
+	o->read_offset = server_read_offset(w, s);
 	o->link_up = s->link == LINK_UP;
 	o->sync_in_progress = copying;
 	o->sync_done_bytes = s->link == LINK_TRANSFER ? 1000 - (s->link_ms - w->now_ms) : -1;
@@ -138,7 +164,6 @@ static void read_info(const struct world *w, const struct server *s, struct obse
 	o->aof_last_rewrite_ok = true;
 	o->durable = s->aof_on && s->rewrite_ms == 0 && !s->files_lag;
 	o->sync_full = s->sync_full;
-	o->guarded = s->replica && s->upstream == SIM_NOBODY;
 	if (s->replica) {
 		read_link(w, s, o);
 	}
@@ -156,13 +181,14 @@ static void read_info(const struct world *w, const struct server *s, struct obse
 	o->keys = data_keys(&s->data);
 }
 
-static void note_first_answer(struct world *w, struct engine *e)
+static void note_first_answer(struct world *w, struct engine *e, const struct server *s)
 {
 	struct observation *o = &e->seen.o;
 
 	if (!e->answered && e->adopted) {
+		e->paused_until_ms = w->now_ms + FENCE_PAUSE_MS; /* who knows */
 		e->mode.from_rdb = e->mode.from_rdb && !o->aof_enabled;
-		e->mode.guarded = e->mode.guarded && o->guarded;
+		e->mode.guarded = e->mode.guarded && s->replica && s->upstream == SIM_NOBODY;
 	}
 	e->answered = true;
 	if (!e->ready && !o->loading) {
@@ -182,6 +208,17 @@ static void no_answer(struct engine *e)
 	e->looked = e->looked || e->strikes >= STRIKES_HUNG;
 }
 
+/* Longer between two looks and nobody knows what it did meanwhile. */
+static void note_standing_still(const struct world *w, struct engine *e)
+{
+	if (e->seen.o.slave_offset != e->applied_before ||
+	    w->now_ms - e->looked_ms > LOOKS_TOGETHER_MS) {
+		e->applied_ms = w->now_ms;
+	}
+	e->applied_before = e->seen.o.slave_offset;
+	e->looked_ms = w->now_ms;
+}
+
 static void probe(struct world *w, int node)
 {
 	struct node *n = &w->nodes[node];
@@ -193,13 +230,17 @@ static void probe(struct world *w, int node)
 		return;
 	}
 	e->strikes = 0;
-	clear_figures(o);
+	engine_clear_figures(o);
 	read_info(w, &n->server, o);
 	o->proc = PROC_RUNNING;
-	o->watch = e->watch;
+	o->watch = e->live.watch;
 	o->start_at_once = e->goal.start_at_once;
 	e->seen.data = n->server.data;
-	note_first_answer(w, e);
+	note_first_answer(w, e, &n->server);
+	o->fenced = e->paused && w->now_ms < e->paused_until_ms;
+	note_standing_still(w, e);
+	/* A sealed one follows nobody either, and is no source that waits for a word. */
+	o->guarded = e->mode.guarded && n->server.replica && n->server.upstream == SIM_NOBODY;
 	marker_observed(w, node);
 	o->marker = e->verdict;
 	o->recorded = e->marker.position;
@@ -212,11 +253,11 @@ static void probe_no_server(struct world *w, int node)
 	struct engine *e = &n->engine;
 	struct observation *o = &e->seen.o;
 
-	o->watch = e->watch;
+	o->watch = e->live.watch;
 	o->start_at_once = e->goal.start_at_once;
 	o->recorded = e->marker.position;
 	if (e->goal.run == GOAL_DELETE && !n->files.folder) {
-		clear_figures(o);
+		engine_clear_figures(o);
 		o->proc = PROC_DELETED;
 	} else if (e->failures > 0) {
 		o->proc = PROC_FAILED;
@@ -226,189 +267,17 @@ static void probe_no_server(struct world *w, int node)
 	e->looked = true;
 }
 
-/* What a configuration file says, as a number: role, upstream and how it starts. */
-static uint64_t conf_of(const struct goal *g, struct start_mode mode)
-{
-	uint64_t upstream = 0;
-
-	for (const char *p = g->upstream_host; *p != '\0'; p++) {
-		upstream = upstream * 31 + (unsigned char)*p;
-	}
-	return 1 + ((upstream << 8) | ((uint64_t)g->role << 2) | ((uint64_t)mode.guarded << 1) |
-		    mode.from_rdb);
-}
-
-/* acts */
-
-static int upstream_node(const struct world *w, const struct goal *g)
-{
-	for (int i = 0; i < SIM_NODES; i++) {
-		if (str_eq(w->nodes[i].address, g->upstream_host)) {
-			return i;
-		}
-	}
-	return SIM_NOBODY;
-}
-
-static void start_fails(struct world *w, struct engine *e)
-{
-	e->failures++;
-	e->exited_ms = w->now_ms;
-	e->seen.o.proc = PROC_FAILED;
-	str_copy(e->seen.o.error, sizeof e->seen.o.error, "the address is in use");
-}
-
-static void keep_run(struct node *n)
-{
-	n->kept.has_run = true;
-	n->kept.run_no = n->engine.run_no;
-	n->kept.mode = n->engine.mode;
-	n->kept.settings = n->engine.settings;
-}
-
-static void start(struct world *w, int node)
-{
-	struct node *n = &w->nodes[node];
-	struct engine *e = &n->engine;
-	bool master = e->goal.role == GOAL_SOURCE && !e->act_mode.guarded;
-
-	marker_judge_start(w, node, e->act_mode);
-	if (w->now_ms < n->start_fails_until_ms) {
-		start_fails(w, e);
-		return;
-	}
-	server_start(w, node,
-		     &(struct server_start){
-			     .replica = !master,
-			     .upstream = e->act_mode.guarded || master ? SIM_NOBODY
-								       : upstream_node(w, &e->goal),
-			     .from_rdb = e->act_mode.from_rdb,
-		     });
-	e->run_no = n->server.run_no;
-	e->has_process = e->ever_ran = true;
-	e->adopted = e->answered = e->ready = false;
-	e->mode = e->act_mode;
-	e->settings = e->goal.waiting_replicas;
-	e->started_ms = w->now_ms;
-	e->stop_sent_ms = e->stop_again_ms = e->kill_sent_ms = 0;
-	e->strikes = 0;
-	clear_figures(&e->seen.o);
-	e->seen.o.proc = PROC_STARTING;
-	e->seen.o.marker = e->verdict;
-	e->seen.o.guarded = e->act_mode.guarded;
-	keep_run(n);
-}
-
-static void set_aside(struct node *n)
-{
-	if (n->files.aof.there && !n->files.aside.there) {
-		n->files.aside = n->files.aof;
-	}
-	n->files.aof = (struct aof){};
-}
-
-static void delete_files(struct world *w, int node)
-{
-	struct node *n = &w->nodes[node];
-
-	n->files = (struct files){};
-	n->kept = (struct agent_files){};
-	n->engine.marker = (struct marker_model){};
-	n->engine.verdict = MARKER_UNKNOWN;
-	n->engine.ever_ran = false;
-	n->engine.failures = 0;
-	w->ledger.changed = true;
-}
-
-/* What a command to the running server does; true: it answered. */
-static bool command(struct world *w, int node)
-{
-	struct node *n = &w->nodes[node];
-	struct engine *e = &n->engine;
-
-	if (!server_answers(w, &n->server) || n->server.run_no != e->run_no) {
-		return false;
-	}
-	if (e->act == ACT_FOLLOW) {
-		server_follow(w, node, upstream_node(w, &e->goal));
-	} else if (e->act == ACT_GUARD) {
-		server_follow(w, node, SIM_NOBODY);
-	} else if (e->act == ACT_PROMOTE) {
-		server_promote(w, node);
-	} else if (e->act == ACT_AOF_ON) {
-		server_aof_on(w, node);
-	}
-	return true;
-}
-
-static void stop(struct world *w, int node)
-{
-	struct engine *e = engine_of(w, node);
-
-	(void)server_stop(w, node);
-	e->stop_again_ms = w->now_ms;
-	e->stop_sent_ms = e->stop_sent_ms != 0 ? e->stop_sent_ms : w->now_ms;
-}
-
-static void act_takes_effect(struct world *w, int node)
-{
-	struct node *n = &w->nodes[node];
-	struct engine *e = &n->engine;
-	struct start_mode before = e->mode;
-
-	switch (e->act) {
-	case ACT_WRITE_CONF:
-		n->kept.has_conf = true;
-		n->kept.conf = conf_of(&e->goal, e->act_mode);
-		e->mode = e->act_mode;
-		break;
-	case ACT_SET_ASIDE_AOF:
-		set_aside(n);
-		w->ledger.changed = true;
-		break;
-	case ACT_START:
-		start(w, node);
-		break;
-	case ACT_CONFIG_SET:
-		e->settings = e->goal.waiting_replicas;
-		break;
-	case ACT_FOLLOW:
-	case ACT_GUARD:
-	case ACT_PROMOTE:
-	case ACT_AOF_ON:
-		if (command(w, node)) {
-			e->mode = e->act_mode;
-		}
-		break;
-	case ACT_STOP:
-		stop(w, node);
-		break;
-	case ACT_KILL:
-		e->kill_sent_ms = w->now_ms;
-		server_die(w, node);
-		break;
-	case ACT_DELETE_FILES:
-		delete_files(w, node);
-		break;
-	case ACT_NONE:
-	case ACT_COUNT:
-		break;
-	}
-	if (before.guarded != e->mode.guarded || before.from_rdb != e->mode.from_rdb) {
-		keep_run(n);
-	}
-}
-
 static void finish_act(struct world *w, int node)
 {
 	struct engine *e = engine_of(w, node);
 
 	e->act_ms = 0;
-	STORY(w, "%s: %s%s", w->nodes[node].name, instance_act_name(e->act),
+	STORY(w, "%s: %s%s%s", w->nodes[node].name, instance_act_name(e->act),
 	      e->act_mode.guarded    ? " (guarded)"
 	      : e->act_mode.from_rdb ? " (from RDB)"
-				     : "");
-	act_takes_effect(w, node);
+				     : "",
+	      e->act_waits ? ": no answer" : "");
+	act_take_effect(w, node);
 	e->moved_ms = w->now_ms;
 }
 
@@ -423,13 +292,19 @@ static struct instance_local local_of(const struct world *w, int node)
 	return (struct instance_local){
 		.obs = &e->seen.o,
 		.conf_current =
-			!wanted || (n->kept.has_conf && n->kept.conf == conf_of(&e->goal, e->mode)),
-		.live_current = !wanted || e->settings == e->goal.waiting_replicas,
+			!wanted || (n->kept.has_conf && n->kept.conf == act_conf_of(&e->goal, e->mode)),
+		.live_current = !wanted || e->settings == act_settings_of(&e->goal),
 		.mode_now = e->mode,
 		.files_exist = n->files.folder,
 		.rdb_usable = !e->has_process && marker_rdb_usable(n),
+		.rdb_exists = n->files.rdb.there,
 		.aof_exists = !e->has_process && n->files.aof.there,
 		.marker_was_master = e->marker.known && e->marker.role == SERVER_ROLE_MASTER,
+		.paused = e->paused_until_ms > w->now_ms,
+		.clients_dropped = e->clients_dropped,
+		.pause_spent = e->pause_spent,
+		.applied_ms = e->applied_ms,
+		.goal_ms = e->goal_ms,
 		.exited_ms = e->exited_ms,
 		.stop_sent_ms = e->stop_sent_ms,
 		.stop_again_ms = e->stop_again_ms,
@@ -444,23 +319,41 @@ static int64_t next_look(const struct world *w, const struct engine *e)
 	const struct observation *o = &e->seen.o;
 	bool waits =
 		!o->goal_applied || (o->role == SERVER_ROLE_REPLICA && !o->guarded && !o->link_up);
-	bool lively = !e->answered || e->stream || o->loading || o->sync_in_progress ||
+	bool lively = !e->answered || e->live.stream || o->loading || o->sync_in_progress ||
 		      o->aof_rewriting || (waits && w->now_ms - e->moved_ms < 10 * LIVELY_MS) ||
 		      w->now_ms - e->moved_ms < LIVELY_MS;
 
 	if (!e->has_process) {
 		return SIM_NEVER;
 	}
+	if (e->live.urgent && e->answered && o->proc != PROC_HUNG && e->strikes == 0) {
+		return w->now_ms + 1;
+	}
 	return w->now_ms +
 	       (lively && o->proc != PROC_HUNG && e->strikes == 0 ? LOOK_LIVELY_MS : LOOK_CALM_MS);
+}
+
+/* What came with a goal that is not in force says nothing about the one that is. */
+static struct goal_live live_of(const struct engine *e)
+{
+	struct goal_live live = e->live;
+
+	if (!e->confirmed ||
+	    goal_cmp(e->live_epoch, e->live_revision, e->goal.epoch, e->goal.revision) != 0) {
+		live.peer_offset = -1;
+		live.release = false;
+	}
+	return live;
 }
 
 static void decide(struct world *w, int node)
 {
 	struct engine *e = engine_of(w, node);
 	struct instance_local local = local_of(w, node);
+	struct goal_live live = live_of(e);
 	struct instance_out out = instance_step(&(struct instance_in){
 		.goal = &e->goal,
+		.live = &live,
 		.confirmed = e->confirmed,
 		.stop = w->hosts[sim_host_of(node)].agent.stopping,
 		.local = &local,
@@ -476,8 +369,9 @@ static void decide(struct world *w, int node)
 	}
 	if (out.act != ACT_NONE) {
 		e->act = out.act;
+		e->act_began_ms = w->now_ms;
 		e->act_mode = out.mode;
-		e->act_ms = w->now_ms + sim_between(w, 1, ACT_MOST_MS);
+		e->act_ms = w->now_ms + sim_between(w, 1, sim_one_in(w, 4) ? ACT_MOST_MS : 3);
 		return;
 	}
 	e->look_ms = next_look(w, e);
@@ -525,6 +419,9 @@ static void engine_tick(struct world *w, int node)
 			return;
 		}
 		finish_act(w, node);
+		if (e->act_ms != 0) {
+			return;
+		}
 	} else if (w->now_ms < e->look_ms) {
 		return;
 	}
@@ -544,7 +441,7 @@ static int64_t engine_wake(const struct engine *e)
 static bool has_news(const struct world *w, const struct engine *e)
 {
 	struct observation a = e->seen.o, b = e->sent.o;
-	bool due = e->stream || w->now_ms - e->sent_ms >= SLOW_REPORT_MS;
+	bool due = e->live.stream || w->now_ms - e->sent_ms >= SLOW_REPORT_MS;
 
 	if (!e->looked) {
 		return false;
@@ -553,12 +450,13 @@ static bool has_news(const struct world *w, const struct engine *e)
 		return true;
 	}
 	bool figures = a.offset != b.offset || a.slave_offset != b.slave_offset ||
+		       a.read_offset != b.read_offset ||
 		       a.keys != b.keys || a.sync_done_bytes != b.sync_done_bytes ||
 		       a.save_progress != b.save_progress;
 	bool rest = a.goal_epoch != b.goal_epoch || a.goal_revision != b.goal_revision ||
 		    a.goal_applied != b.goal_applied || a.start_at_once != b.start_at_once ||
 		    a.watch != b.watch || a.proc != b.proc || !replid_eq(&a.run_id, &b.run_id) ||
-		    a.guarded != b.guarded || a.marker != b.marker || a.loading != b.loading ||
+		    a.guarded != b.guarded || a.fenced != b.fenced || a.durable != b.durable || a.marker != b.marker || a.loading != b.loading ||
 		    a.role != b.role || !replid_eq(&a.replid, &b.replid) ||
 		    a.link_up != b.link_up || a.sync_in_progress != b.sync_in_progress ||
 		    a.upstream_port != b.upstream_port || a.aof_enabled != b.aof_enabled ||
@@ -667,6 +565,10 @@ void agent_process_ended(struct world *w, int node)
 	if (!w->hosts[sim_host_of(node)].agent.up || !e->has_process) {
 		return;
 	}
+	if (e->act_waits) {
+		e->act_waits = false;
+		e->act_ms = 0;
+	}
 	e->has_process = false;
 	e->exited_ms = w->now_ms;
 	e->moved_ms = w->now_ms;
@@ -705,7 +607,7 @@ static void engine_new(struct world *w, int node)
 
 	*e = (struct engine){ .there = true, .moved_ms = w->now_ms, .look_ms = w->now_ms };
 	e->seen.o.instance = n->id;
-	clear_figures(&e->seen.o);
+	engine_clear_figures(&e->seen.o);
 	e->has_goal = n->kept.has_goal;
 	e->goal = n->kept.goal;
 	e->newest_epoch = e->goal.epoch;
@@ -713,6 +615,8 @@ static void engine_new(struct world *w, int node)
 	e->seen.o.start_at_once = e->has_goal && e->goal.start_at_once;
 	e->marker = n->kept.marker;
 	e->verdict = e->marker.verdict;
+	e->live.peer_offset = -1;
+	e->least_epoch = plane_epoch_of(w, node);
 	find_server(w, node);
 	e->seen.o.marker = e->verdict;
 	e->seen.o.recorded = e->marker.position;
@@ -730,7 +634,7 @@ void agent_start(struct world *w, int host)
 		} else {
 			*engine_of(w, i) = (struct engine){};
 			engine_of(w, i)->seen.o.instance = w->nodes[i].id;
-			clear_figures(&engine_of(w, i)->seen.o);
+			engine_clear_figures(&engine_of(w, i)->seen.o);
 		}
 	}
 }
@@ -739,6 +643,7 @@ void agent_die(struct world *w, int host)
 {
 	w->hosts[host].agent.up = false;
 	for (int i = host; i < SIM_NODES; i += SIM_HOSTS) {
+		act_break_off(w, i);
 		*engine_of(w, i) = (struct engine){};
 	}
 }

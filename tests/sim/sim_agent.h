@@ -73,11 +73,18 @@ struct engine {
 	struct marker_model next_marker;
 	struct seen_files glance;
 
-	uint64_t watch;
-	bool stream;
+	struct goal_live live; /* belongs to the goal of these numbers */
+	uint64_t live_epoch, live_revision;
+	bool paused;             /* CLIENT PAUSE, by this agent .. */
+	int64_t paused_until_ms; /* .. until then, or maybe by the one before it; 0: not */
+	bool clients_dropped, pause_spent; /* as the goal asks, and once for it */
+	int64_t goal_ms, applied_ms, applied_before, looked_ms;
+	uint64_t least_epoch;    /* what the control plane had when this agent started; 0: unknown */
 	enum instance_act act;
 	struct start_mode act_mode;
 	int64_t act_ms; /* 0: none under way */
+	int64_t act_began_ms;
+	bool act_waits; /* for the answer of a server that stands still */
 	struct seen sent;
 	int64_t sent_ms; /* 0: never */
 	int64_t moved_ms, look_ms;
@@ -97,7 +104,21 @@ void agent_tick(struct world *w, int host);
 int64_t agent_wake(const struct world *w, int host);
 /* The server's process has ended: its agent knows at once (pidfd). */
 void agent_process_ended(struct world *w, int node);
-void agent_take_goal(struct world *w, int node, const struct goal *g, uint64_t watch, bool stream);
+void agent_take_goal(struct world *w, int node, const struct goal *g, const struct goal_live *live);
 /* No server runs there any more, and that is on the disk. */
 bool agent_all_stopped(const struct world *w, int host);
+
+/* sim_act.c */
+
+/* The act that was begun takes effect now. */
+void act_take_effect(struct world *w, int node);
+/* The agent dies while an act is under way: part of it may have been sent. */
+void act_break_off(struct world *w, int node);
+/* What was sent to a server that stood still is carried out when it goes on, whoever sent it. */
+void act_overtakes(struct world *w, int node);
+/* What a configuration file says, as a number: role, upstream and how it starts. */
+uint64_t act_conf_of(const struct goal *g, struct start_mode mode);
+/* The settings that change while a server runs, likewise. */
+uint64_t act_settings_of(const struct goal *g);
+void engine_clear_figures(struct observation *o);
 struct seen_files agent_look_at_files(const struct files *f);

@@ -12,6 +12,9 @@ bool net_is_cut(const struct world *w, int a, int b)
 
 void net_cut(struct world *w, int a, int b, int64_t until_ms)
 {
+	if (!w->net.cut[a][b]) {
+		w->net.cut_since_ms[a][b] = w->net.cut_since_ms[b][a] = w->now_ms;
+	}
 	w->net.cut[a][b] = w->net.cut[b][a] = true;
 	w->net.cut_until_ms[a][b] = w->net.cut_until_ms[b][a] = until_ms;
 	if (w->net.wake_ms > until_ms) {
@@ -85,7 +88,7 @@ static void deliver(struct world *w, const struct message *m)
 		plane_take_report(w, m->host, m->node, m->session, m->seq, &m->seen);
 		return;
 	case MESSAGE_GOAL:
-		agent_take_goal(w, m->node, &m->order.goal, m->order.watch, m->order.stream);
+		agent_take_goal(w, m->node, &m->order.goal, &m->order.live);
 		return;
 	}
 }

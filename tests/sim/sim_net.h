@@ -19,17 +19,16 @@ struct message {
 		struct seen seen;
 		struct {
 			struct goal goal;
-			uint64_t watch;
-			bool stream;
+			struct goal_live live;
 		} order;
 	};
 };
 
-enum { MESSAGES_MAX = 128 };
+enum { MESSAGES_MAX = 256 };
 
 struct net {
 	bool cut[SIM_PARTIES][SIM_PARTIES];
-	int64_t cut_until_ms[SIM_PARTIES][SIM_PARTIES];
+	int64_t cut_until_ms[SIM_PARTIES][SIM_PARTIES], cut_since_ms[SIM_PARTIES][SIM_PARTIES];
 	unsigned lose_one_in, repeat_one_in; /* 0: never */
 	int64_t latest_ms;                   /* most that a message takes */
 	struct message messages[MESSAGES_MAX];

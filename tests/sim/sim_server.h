@@ -1,7 +1,9 @@
 /*
  * A Redis server and its files, as REDIS.md 3 describes them (7.0): the data set, replication ids
  * and offsets, the backlog, full and partial resyncs over a link that may be cut, the stream that
- * lies unread in a replica's socket, AOF and RDB with what each survives.
+ * lies unread in a replica's socket, AOF and RDB with what each survives, CLIENT PAUSE and
+ * min-slaves-to-write. That it is so is a test: model_test.py plays the same scripts on this model
+ * and on real servers. sim_server.c has the life of a server, sim_link.c its links and streams.
  */
 #pragma once
 
@@ -11,6 +13,15 @@
 enum { STREAM_MAX = 96 }; /* entries of a backlog, and of a socket */
 
 enum { WRITE_BYTES = 100, PING_BYTES = 14 };
+
+/* Tried on 7.0.15, REDIS.md 3.4: it is counted once a second, and when a replica comes or goes. */
+enum write_answer {
+	WRITE_OK,
+	WRITE_READONLY,   /* it is a replica */
+	WRITE_NOREPLICAS, /* min-slaves-to-write */
+	WRITE_PAUSED,     /* no answer until the pause ends */
+	WRITE_NO_ANSWER,  /* no server, or one that loads or stands still */
+};
 
 /* A piece of the stream: a write, or (0) a ping. */
 struct entry {
@@ -63,6 +74,13 @@ enum link {
 	LINK_UP,
 };
 
+/* What a source knows of a replica: late, when the network is cut or the source stands still. */
+struct seen_replica {
+	bool online;
+	uint64_t run_no;
+	int64_t ack_ms; /* of its newest REPLCONF ACK */
+};
+
 struct server {
 	bool alive, stopped; /* stopped: SIGSTOP */
 	bool ended_well;     /* it saved, and said goodbye */
@@ -87,8 +105,15 @@ struct server {
 	int64_t stream_ms; /* the stream flows from then on: later than the link is up */
 	struct stream inbox;
 	bool overrun;     /* the source dropped the link: the socket's buffer was full */
+	bool ended;       /* the source is gone: what is in the socket is still read, then its end */
+	int64_t slow_since_ms, slow_until_ms, next_apply_ms; /* busy: one piece of the stream at a time */
 	struct data copy; /* the RDB on its way */
 	struct position copy_at;
+
+	int64_t pause_ms;        /* CLIENT PAUSE WRITE lasts until then; 0: none */
+	uint32_t min_slaves, max_lag_s; /* min-slaves-to-write, min-slaves-max-lag */
+	unsigned good;           /* replicas that count for it, as of the last count */
+	struct seen_replica replicas[SIM_NODES];
 
 	bool aof_on;
 	bool files_lag;        /* after a full sync: the AOF has the data from before it */
@@ -96,7 +121,8 @@ struct server {
 	int64_t save_ms;       /* next save point */
 	int64_t second_ms;     /* next second of its clock: fsync, ping, time-outs */
 	int64_t save_until_ms; /* it writes an RDB for a replica until then */
-	int64_t sync_full;
+	int64_t sync_full, sync_partial;
+	int64_t died_ms;
 	int64_t wake_ms;
 };
 
@@ -104,6 +130,7 @@ struct server_start {
 	bool replica;
 	int upstream;  /* of a replica; SIM_NOBODY: guarded */
 	bool from_rdb; /* appendonly no */
+	uint32_t min_slaves, max_lag_s;
 };
 
 void stream_push(struct stream *s, struct entry e); /* drops the oldest when full */
@@ -125,7 +152,33 @@ void server_promote(struct world *w, int node);
 void server_aof_on(struct world *w, int node);
 void server_rewrite_aof(struct world *w, int node);
 void server_save(struct world *w, int node);
-/* A client's write. */
+enum write_answer server_write_answer(const struct world *w, int node);
+/* A client's write, which server_write_answer() has allowed. */
 void server_write(struct world *w, int node, uint32_t n);
+void server_pause(struct world *w, int node, int64_t ms); /* 0: CLIENT UNPAUSE */
+void server_min_slaves(struct world *w, int node, uint32_t n, uint32_t max_lag_s);
+/* slave_read_repl_offset: also what it has read and, paused, not applied. */
+int64_t server_read_offset(const struct world *w, const struct server *s);
 /* The host loses its power: what was not synchronised goes. */
 void files_lose_power(struct world *w, int node);
+
+/* sim_link.c */
+
+/* The other end of the link is still the server it was made with. */
+bool link_is_made(const struct world *w, int replica, int source);
+void link_drop(struct world *w, int node, int64_t again_ms);
+/* `node` is gone, and its host is not: the others' sockets end with what is on its way. */
+void links_end(struct world *w, int node);
+/* All its replicas have to ask again. */
+void links_disconnect(struct world *w, int node);
+void links_tick(struct world *w, int node);
+/* Once a second: pings, acknowledgements, time-outs, the count of good replicas. */
+void links_second(struct world *w, int node);
+void links_recount(struct world *w, int node);
+void stream_feed(struct world *w, int node, uint32_t write, int64_t bytes);
+void backlog_make(struct world *w, struct server *s);
+/* How many replicas have applied all up to here, and have a connection that can say so. */
+unsigned links_applied(const struct world *w, int node, int64_t offset);
+void server_set_wake(struct world *w, struct server *s);
+void rdb_write(struct world *w, int node, const struct data *d, const struct position *at);
+void aof_append(struct world *w, int node, uint32_t write);

@@ -207,6 +207,16 @@ static void news_is_told_at_once_and_what_moves_by_itself_is_not(void **)
 	is = was;
 	is.durable = true;
 	assert_int_equal(report_compare(&is, &was, REPORT_CALM), NEWS_NOW);
+	is = was;
+	is.fenced = true;
+	assert_int_equal(report_compare(&is, &was, REPORT_CALM), NEWS_NOW);
+	is = was;
+	is.disk_error = true;
+	assert_int_equal(report_compare(&is, &was, REPORT_CALM), NEWS_NOW);
+	is = was;
+	is.read_offset = 5;
+	assert_int_equal(report_compare(&is, &was, REPORT_CALM), NEWS_SLOW);
+	assert_int_equal(report_compare(&is, &was, REPORT_STREAM), NEWS_NOW);
 }
 
 int main(void)

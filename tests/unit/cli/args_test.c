@@ -54,6 +54,15 @@ static void lines_are_taken_or_refused(void **)
 		{ { "show", "--", "--odd-name" }, NULL },
 		{ { "show", "-" }, NULL },
 		{ { "delete", "a", "b", "c", "d" }, NULL },
+		{ { "promote", "a", "--no-wait", "--timeout", "5" }, NULL },
+		{ { "promote-to-replica-source", "a" }, NULL },
+		{ { "promote", "a", "--wait" }, "'promote' does not take --wait" },
+		{ { "create", "a", "1", "--no-wait" }, "'create' does not take --no-wait" },
+		{ { "eject", "a", "--accept_data_loss" }, NULL },
+		{ { "detach_replica", "a" }, NULL },
+		{ { "durability" }, "'durability' needs INSTANCE [async|K]" },
+		{ { "attach", "a", "--replica-of" }, "--replica-of needs a value" },
+		{ { "delete", "a", "--group" }, NULL },
 		{ { "dev", "--set", "a=b", "--set", "c=d" }, NULL },
 	};
 
@@ -124,6 +133,31 @@ static void settings_are_kept_in_order(void **)
 	assert_string_equal(args.settings[1], "c.d=2");
 }
 
+static void a_durability_is_a_word_or_a_number(void **)
+{
+	static const struct {
+		const char *word, *text; /* NULL: refused */
+	} cases[] = {
+		{ "async", "async" },   { "1", "bounded(1)" },      { "12", "bounded(12)" },
+		{ "bounded(2)", "bounded(2)" }, { "0", NULL },      { "-1", NULL },
+		{ "", NULL },           { "bounded()", NULL },      { "bounded(", NULL },
+		{ "bounded(0)", NULL }, { "bounded(1", NULL },      { "bounded(1))", NULL },
+		{ "sync", NULL },       { "1000001", NULL },        { "99999999999999999999999", NULL },
+		{ "1)", NULL },         { "bounded(x)", NULL },     { "1.5", NULL },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct durability_text text = {};
+		struct err e = {};
+		bool ok = args_durability(cases[i].word, &text, &e);
+
+		if (ok != (cases[i].text != NULL) || (ok && !str_eq(text.s, cases[i].text))) {
+			fail_msg("'%s' gives '%s'", cases[i].word, ok ? text.s : e.msg);
+		}
+		assert_true(ok || e.code == ERR_INVALID);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -131,6 +165,7 @@ int main(void)
 		cmocka_unit_test(options_may_stand_anywhere),
 		cmocka_unit_test(behind_two_hyphens_all_are_words),
 		cmocka_unit_test(settings_are_kept_in_order),
+		cmocka_unit_test(a_durability_is_a_word_or_a_number),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

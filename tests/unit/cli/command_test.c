@@ -56,7 +56,8 @@ static void every_command_is_documented(void **)
 		assert_true((cmd->max_args == 0) == (cmd->args[0] == '\0'));
 		str_printf(&in_usage, "  %-16s %s\n", cmd->name, cmd->help);
 		str_printf(&in_man, "## %s\n\n*tanist %s*", cmd->name, cmd->name);
-		str_printf(&in_bash, "\t%s)\n\t\topts=\"", cmd->name);
+		str_printf(&in_bash, "\t%s%s%s)\n\t\topts=\"", cmd->name,
+			   cmd->alias == NULL ? "" : "|", cmd->alias == NULL ? "" : cmd->alias);
 		must_contain(usage, in_usage.p, cmd->name);
 		must_contain(man, in_man.p, cmd->name);
 		must_contain(bash, in_bash.p, cmd->name);
@@ -64,6 +65,44 @@ static void every_command_is_documented(void **)
 	free(usage);
 	free(man);
 	free(bash);
+}
+
+/* scdoc takes a line that begins so for a list, a heading or a comment. */
+static void no_paragraph_begins_like_markup(void **)
+{
+	for (size_t i = 0; i < ncommands; i++) {
+		for (const char *p = commands[i].more; p != NULL; p = strstr(p, "\n\n")) {
+			p += strspn(p, "\n");
+			if (strchr("-#;.\t|[]<", *p) != NULL && *p != '\0') {
+				fail_msg("%s: a paragraph begins with '%.20s'", commands[i].name, p);
+			}
+		}
+	}
+}
+
+static void an_alias_is_a_name_of_its_own(void **)
+{
+	char *man = printed(docs_man);
+
+	for (size_t i = 0; i < ncommands; i++) {
+		const struct command *cmd = &commands[i];
+		auto_str line = {};
+
+		assert_ptr_equal(command_find(cmd->name), cmd);
+		if (cmd->alias == NULL) {
+			continue;
+		}
+		char *help = printed_command(cmd);
+
+		assert_ptr_equal(command_find(cmd->alias), cmd);
+		str_printf(&line, "too: *%s*.", cmd->alias);
+		must_contain(man, line.p, cmd->name);
+		must_contain(help, cmd->alias, cmd->name);
+		free(help);
+	}
+	assert_string_equal(command_find("promote_to_replica_source")->name, "promote");
+	assert_string_equal(command_find("eject-replica-source")->name, "eject");
+	free(man);
 }
 
 static void every_option_of_a_command_is_in_its_help(void **)
@@ -107,6 +146,7 @@ static void names_are_found_in_both_spellings(void **)
 {
 	assert_string_equal(command_find("flavor-list")->name, "flavor-list");
 	assert_string_equal(command_find("flavor_list")->name, "flavor-list");
+	assert_string_equal(command_find("detach_replica")->name, "detach-replica");
 	assert_null(command_find("flavor"));
 	assert_null(command_find("flavor-lists"));
 	assert_null(command_find(""));
@@ -122,6 +162,8 @@ static void the_nearest_is_suggested(void **)
 	} cases[] = {
 		{ "lst", "list" },      { "craete", "create" }, { "topo", "topology" },
 		{ "flavor", "flavor-list" }, { "xyzzy", NULL },  { "li", NULL },
+		{ "prmote", "promote" }, { "eject-replca-source", "eject-replica-source" },
+		{ "promote-to", "promote-to-replica-source" },
 		{ "", NULL },           { "averyveryveryverylongwordindeedlongerthananycommand", NULL },
 	};
 
@@ -140,6 +182,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_command_is_documented),
+		cmocka_unit_test(no_paragraph_begins_like_markup),
+		cmocka_unit_test(an_alias_is_a_name_of_its_own),
 		cmocka_unit_test(every_option_of_a_command_is_in_its_help),
 		cmocka_unit_test(every_option_is_taken_by_some_command),
 		cmocka_unit_test(names_are_found_in_both_spellings),

@@ -80,6 +80,8 @@ static void an_instance_may_lack_anything(void **)
 		"{\"sync\": null, \"ip\": null, \"port\": \"x\", \"status\": 3, \"replica_of\": 1}",
 		"{\"sync\": {}, \"ip\": [], \"volume\": [], \"fault\": \"x\"}",
 		"{\"sync\": {\"done_bytes\": \"1\"}, \"ip\": [1], \"role\": null}",
+		"{\"operation\": {}, \"last_operation\": {\"done\": 1, \"reason\": []}}",
+		"{\"operation\": [], \"last_operation\": \"x\", \"durability\": 3}",
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
@@ -114,6 +116,24 @@ static void an_instance_reads_well(void **)
 	assert_string_equal(instance_role(j), "source");
 }
 
+static void operations_read_well(void **)
+{
+	auto_json *j = json_loads(
+		"{\"operation\": {\"id\": \"x\", \"operation\": \"handover\","
+		" \"phase\": \"handover-stage\", \"since\": \"2026-11-22T07:37:03Z\"},"
+		" \"last_operation\": {\"id\": \"y\", \"operation\": \"eject\", \"done\": false,"
+		" \"at\": \"2026-11-22T07:37:01Z\", \"reason\": \"the source answers\"}}",
+		0, NULL);
+	auto_str running = {}, last = {};
+
+	instance_value("operation", json_object_get(j, "operation"), &running);
+	instance_value("last_operation", json_object_get(j, "last_operation"), &last);
+	assert_string_equal(str_cstr(&running),
+			    "handover since 2026-11-22T07:37:03Z, in handover-stage");
+	assert_string_equal(str_cstr(&last),
+			    "eject not done 2026-11-22T07:37:01Z: the source answers");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -122,6 +142,7 @@ int main(void)
 		cmocka_unit_test(progress_says_what_is_known),
 		cmocka_unit_test(an_instance_may_lack_anything),
 		cmocka_unit_test(an_instance_reads_well),
+		cmocka_unit_test(operations_read_well),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

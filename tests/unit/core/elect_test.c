@@ -46,6 +46,7 @@ struct elect_case {
 	size_t n;
 	struct elect_candidate r[CANDIDATES_MAX];
 	uint32_t k;
+	bool lost_copies; /* bounded, and k has come down to 0 */
 	struct history_position source;
 	int64_t limit;
 	bool accept;
@@ -187,6 +188,16 @@ static const struct elect_case cases[] = {
 	  { { GOOD, AT(B, 990) }, { GOOD, AT(B, 995), .slave_offset = 1 } }, SOURCE_AT(B, 990), .limit = 0, .loss = 0,
 	  WINS(0, NOTHING), .why = { 0, ELECT_WHY_OFFSETS } },
 
+	{ "async: what one has who is there, and may not be promoted, is not given up unasked", 2,
+	  { { GOOD, AT(B, 990) }, { GOOD, AT(B, 995), .disk_error = true } }, ANY, .loss = 5,
+	  .want = ELECT_WOULD_LOSE, .winner = 0, .why = { 0, ELECT_WHY_DISK } },
+	{ "nor what one has who is there and not sealed yet", 2,
+	  { { GOOD, AT(B, 990) }, { GOOD, AT(B, 995), .sealed = false } }, ANY, .loss = 5,
+	  .want = ELECT_WOULD_LOSE, .winner = 0, .why = { 0, ELECT_WHY_UNSEALED } },
+	{ "what the user deletes is his to give up", 2,
+	  { { GOOD, AT(B, 990) }, { GOOD, AT(B, 995), .deleting = true } }, ANY, .loss = 5,
+	  WINS(0, NOTHING), .why = { 0, ELECT_WHY_DELETING } },
+
 	/* bounded(k): S + k > R */
 	{ "R = 1, k = 1: it is sealed", 1, { { GOOD, AT(B, 9) } }, ANY, .k = 1, WINS(0, NOTHING) },
 	{ "R = 2, k = 1: both are sealed", 2,
@@ -207,6 +218,8 @@ static const struct elect_case cases[] = {
 	{ "sealed and ahead, but not to be promoted: the winner lacks what it acknowledged", 2,
 	  { { GOOD, AT(B, 9) }, { GOOD, AT(B, 10), .priority = 0 } }, ANY, .k = 1, .loss = 1,
 	  .want = ELECT_TOO_FEW_SEALED, .winner = 0, .why = { 0, ELECT_WHY_PRIORITY } },
+	{ "a write that may be on nobody who is left: no number of sealed ones is enough", 1,
+	  { { GOOD, AT(B, 9) } }, ANY, .lost_copies = true, .want = ELECT_TOO_FEW_SEALED, .winner = 0 },
 	{ "sealed, not to be promoted and not ahead: the winner has all of it", 2,
 	  { { GOOD, AT(B, 9) }, { GOOD, AT(B, 9), .priority = 0 } }, ANY, .k = 1,
 	  WINS(0, NOTHING), .why = { 0, ELECT_WHY_PRIORITY } },
@@ -258,6 +271,7 @@ static void check_case(const struct elect_case *c)
 		.candidates = r,
 		.n = c->n,
 		.history = history,
+		.bounded = c->k > 0 || c->lost_copies,
 		.k = c->k,
 		.source = c->source,
 		.loss_limit_bytes = c->limit,
@@ -328,6 +342,7 @@ static void accepting_is_said_only_where_it_mattered(void **)
 	name_them(r, 2);
 	elect_pick(&in, &out);
 	assert_false(out.accepted);
+	in.bounded = true;
 	in.k = 1;
 	elect_pick(&in, &out);
 	assert_true(out.accepted);
@@ -406,7 +421,7 @@ static void the_texts_have_the_figures(void **)
 		{ GOOD, AT(B, 394913), .slave_offset = 1, .keys = 0 },
 		{ SILENT },
 	};
-	struct elect_in in = { .candidates = r, .n = 4, .history = history, .k = 1,
+	struct elect_in in = { .candidates = r, .n = 4, .history = history, .bounded = true, .k = 1,
 			       .source = { .replid = B, .offset = 174000, .second_offset = -1 } };
 	struct elect_out out;
 	char text[400], tiny[8];
@@ -606,6 +621,7 @@ static void random_group(uint64_t *s, struct random_group *g)
 		.loss_limit_bytes = (int64_t)below(s, 12) - 1,
 		.accept_data_loss = one_in(s, 2),
 	};
+	g->in.bounded = g->in.k > 0;
 	for (size_t i = 0; i < g->in.n; i++) {
 		g->c[i] = random_candidate(s, odds);
 	}

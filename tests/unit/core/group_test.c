@@ -27,6 +27,8 @@ struct world {
 	bool heard[SEATS], silent[SEATS];
 	int64_t now_ms;
 	uint64_t watches;
+	uint64_t reader_watch;
+	int64_t reader_until_ms;
 	bool gone;
 	int64_t wake_ms;
 	char trace[2000]; /* the events since it was last looked at, one a line */
@@ -87,9 +89,19 @@ static bool step_once(struct world *w)
 			   .wall_ms = 1000000 + w->now_ms,
 			   .fresh_watch = ++w->watches,
 			   .fresh_id = { .b = { 9 } },
+			   .reader_watch = w->reader_watch,
+			   .reader_until_ms = w->reader_until_ms,
 			   .start_limit_ms = 60000,
 			   .sync_stall_limit_ms = 60000,
 			   .compare_limit_ms = 10000,
+			   .stage_limit_ms = 10000,
+			   .catch_up_limit_ms = 2000,
+			   .handover_limit_ms = 3000,
+			   .tidy_limit_ms = 30000,
+			   .drain_limit_ms = 10000,
+			   .seal_limit_ms = 5000,
+			   .fresh_group = { .b = { 77 } },
+			   .fresh_name = "db-of-its-own",
 		   },
 		   &out);
 	w->wake_ms = out.wake_ms;
@@ -953,6 +965,107 @@ static void adopting_helps_a_delete(void **)
 	assert_int_equal(w.g.epoch, 5);
 }
 
+/* A replica that has just left, alone in its new group, as the request committed it. */
+static void detached(struct world *w)
+{
+	created(w);
+	w->g.epoch = 5;
+	w->history[0].replid = (struct replid){ HIST_1 };
+	history_push(&w->g, &(struct replid){}, 101);
+	w->g.op = (struct operation){ .kind = OP_DETACH, .phase = PHASE_DETACH_PROMOTE,
+				      .target = seat_id(SOURCE) };
+	w->heard[SOURCE] = false;
+	settle(w);
+}
+
+static void a_detach_ends_when_its_server_is_a_master(void **)
+{
+	struct world w;
+	struct observation o = master(RUN_1, HIST_2, 120, 5);
+
+	detached(&w);
+	o.replid2 = (struct replid){ HIST_1 };
+	o.second_offset = 101;
+	hear(&w, SOURCE, replica(HIST_1, 100, 5))->run_id = (struct replid){ RUN_1 };
+	expect_events(&w, "");
+	hear(&w, SOURCE, o)->goal_applied = false; /* a setting of replication may be left */
+	w.obs[SOURCE].goal_epoch = 4;
+	settle(&w);
+	assert_int_equal(w.g.op.phase, PHASE_DETACH_PROMOTE);
+	hear(&w, SOURCE, o)->watch = 0; /* an earlier life */
+	settle(&w);
+	assert_int_equal(w.g.op.phase, PHASE_DETACH_PROMOTE);
+	hear(&w, SOURCE, o);
+	settle(&w);
+	assert_int_equal(w.g.op.kind, OP_NONE);
+	assert_true(w.g.last.done);
+	assert_string_equal(w.trace, "epoch.started detach.done ");
+	assert_non_null(strstr(w.reason, "the source of a group of its own"));
+	assert_string_equal(w.history[1].replid.s, HIST_2);
+	assert_int_equal(w.history[1].start, 101);
+	assert_int_equal(w.g.epoch, 5);
+}
+
+static void a_detach_whose_server_fails_or_restarts_ends(void **)
+{
+	struct world w;
+	struct observation o = master(RUN_2, HIST_3, 0, 5);
+
+	detached(&w);
+	hear(&w, SOURCE, (struct observation){ .proc = PROC_FAILED, .error = "no memory" });
+	settle(&w);
+	assert_int_equal(w.g.op.kind, OP_NONE);
+	assert_false(w.g.last.done);
+	assert_non_null(strstr(w.trace, "detach.done instance.failed "));
+	assert_int_equal(w.members[SOURCE].fault.kind, FAULT_START);
+
+	detached(&w);
+	o.start_at_once = true;
+	hear(&w, SOURCE, o);
+	settle(&w);
+	assert_int_equal(w.g.op.kind, OP_NONE);
+	assert_true(w.g.last.done);
+	assert_string_equal(w.g.source_run.s, RUN_2); /* alone: what it came back with is it */
+	assert_string_equal(w.history[w.g.nhistory - 1].replid.s, HIST_3);
+	assert_int_equal(w.g.epoch, 6);
+}
+
+/* Nobody else asks for figures of a group that stands still. */
+static void a_reader_has_all_asked_until_they_answered(void **)
+{
+	struct world w;
+
+	with_replicas(&w);
+	settle(&w);
+	assert_int_equal(w.live.watch, 0);
+	w.reader_watch = 900;
+	w.reader_until_ms = w.now_ms + 500;
+	settle(&w);
+	assert_int_equal(group_live_of(&w.g, &w.live, &w.members[R1]).watch, 900);
+	assert_false(group_live_of(&w.g, &w.live, &w.members[R1]).stream);
+	assert_true(w.wake_ms == w.now_ms + 500);
+	w.obs[SOURCE].watch = w.obs[R2].watch = 900;
+	settle(&w);
+	assert_int_equal(w.live.watch, 900);
+	w.obs[R1].watch = 901; /* a newer question answers this one too */
+	settle(&w);
+	assert_int_equal(w.live.watch, 0);
+
+	w.reader_watch = 902;
+	settle(&w);
+	assert_int_equal(w.live.watch, 902);
+	w.silent[SOURCE] = w.silent[R1] = w.silent[R2] = true; /* nobody is there to answer */
+	settle(&w);
+	assert_int_equal(w.live.watch, 0);
+
+	w.silent[R1] = false;
+	settle(&w);
+	assert_int_equal(w.live.watch, 902);
+	w.now_ms += 500; /* its time is over */
+	settle(&w);
+	assert_int_equal(w.live.watch, 0);
+}
+
 static void history_keeps_the_newest_reigns(void **)
 {
 	struct world w;
@@ -1008,40 +1121,72 @@ static void every_phase_has_a_way_out(void **)
 		assert_true(row->op > OP_NONE && row->op < OP_KIND_COUNT);
 		assert_true(row->nnext > 0 && row->nnext <= ARRAY_LEN(row->next));
 		for (size_t i = 0; i < row->nnext; i++) {
-			assert_true(row->next[i] == PHASE_NONE || row_of(row->next[i])->op == row->op);
+			enum op_phase next = row->next[i];
+
+			/* A handover whose target dies before it served goes on as an eject of it. */
+			assert_true(next == PHASE_NONE || row_of(next)->op == row->op ||
+				    (row->phase == PHASE_HANDOVER_PROMOTE && next == PHASE_EJECT_SEAL));
 		}
 		assert_true(row->leaves_when[0] != '\0' && row->why[0] != '\0');
 		assert_true(ends((enum op_phase)p, PHASE_COUNT));
 		/* Without a limit only where a human is asked, and the row says so. */
-		assert_true(row->limit_ms > 0 || strstr(row->leaves_when, "operator") != NULL);
+		assert_true(row->limit_ms > 0 || strstr(row->leaves_when, "operator") != NULL ||
+			    strstr(row->leaves_when, "cancelled") != NULL);
 	}
 	assert_int_equal(nphase_rows, PHASE_COUNT - 1);
+}
+
+/* A group in this phase, as the store has it after a restart of the control plane. */
+static void in_phase(struct world *w, const struct phase_row *row)
+{
+	bool replaced = row->phase == PHASE_HANDOVER_PROMOTE || row->phase == PHASE_HANDOVER_TIDY ||
+			row->phase == PHASE_HANDOVER_DROP || row->phase == PHASE_EJECT_PROMOTE ||
+			row->phase == PHASE_EJECT_TIDY;
+
+	if (row->op == OP_CREATE) {
+		world_init(w);
+		return;
+	}
+	with_replicas(w);
+	w->g.op = (struct operation){
+		.kind = row->op,
+		.phase = row->phase,
+		.target = row->op == OP_HANDOVER || replaced ? seat_id(R1) : seat_id(SOURCE),
+		.from = row->op == OP_HANDOVER ? seat_id(SOURCE) : (struct id){},
+		.run = { RUN_2 },
+	};
+	w->g.source = replaced ? seat_id(R1) : seat_id(SOURCE);
 }
 
 /* Whatever is stored, a phase whose limit has passed without a word from anybody is left. */
 static void every_limit_is_kept_without_news(void **)
 {
 	for (size_t i = 0; i < nphase_rows; i++) {
+		const struct phase_row *row = &phase_rows[i];
 		struct world w;
 
-		if (phase_rows[i].limit_ms == 0) {
+		if (row->limit_ms == 0) {
 			continue;
 		}
-		if (phase_rows[i].op == OP_CREATE) {
-			world_init(&w);
-		} else {
-			with_replicas(&w);
-			w.g.op = (struct operation){ .kind = phase_rows[i].op,
-						     .phase = phase_rows[i].phase,
-						     .target = seat_id(SOURCE), .run = { RUN_2 } };
-		}
+		printf("# %s\n", op_phase_name(row->phase));
+		in_phase(&w, row);
 		memset(w.heard, 0, sizeof w.heard);
+		w.heard[SOURCE] = row->phase == PHASE_HANDOVER_DROP; /* else there is nobody to ask */
+		w.silent[R1] = row->phase == PHASE_HANDOVER_PROMOTE ||
+			       row->phase == PHASE_EJECT_PROMOTE; /* else it may just be connecting */
 		settle(&w);
-		assert_int_equal(w.g.op.phase, phase_rows[i].phase);
-		assert_true(w.wake_ms > 0);
-		w.now_ms = w.wake_ms;
-		settle(&w);
-		assert_int_not_equal(w.g.op.phase, phase_rows[i].phase);
+		assert_int_equal(w.g.op.phase, row->phase);
+		assert_true(w.wake_ms > w.now_ms);
+		assert_in_range(w.wake_ms - w.now_ms, 1, row->limit_ms);
+		for (int64_t end_ms = w.now_ms + row->limit_ms; w.now_ms < end_ms;) {
+			w.now_ms = w.wake_ms;
+			settle(&w);
+			if (w.g.op.phase != row->phase) {
+				break;
+			}
+			assert_true(w.wake_ms > w.now_ms);
+		}
+		assert_int_not_equal(w.g.op.phase, row->phase);
 	}
 }
 
@@ -1158,6 +1303,9 @@ int main(void)
 		cmocka_unit_test(adopting_confirms_no_source_that_does_not_serve),
 		cmocka_unit_test(adopting_follows_a_handover_but_no_hand),
 		cmocka_unit_test(adopting_helps_a_delete),
+		cmocka_unit_test(a_reader_has_all_asked_until_they_answered),
+		cmocka_unit_test(a_detach_ends_when_its_server_is_a_master),
+		cmocka_unit_test(a_detach_whose_server_fails_or_restarts_ends),
 		cmocka_unit_test(history_keeps_the_newest_reigns),
 		cmocka_unit_test(every_phase_has_a_way_out),
 		cmocka_unit_test(every_limit_is_kept_without_news),

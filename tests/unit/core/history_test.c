@@ -9,6 +9,7 @@
 struct reign {
 	const char *id;
 	int64_t start;
+	int source; /* 0: not told, nobody's successor */
 };
 
 struct place {
@@ -51,6 +52,7 @@ static struct history history_from(const struct reign *reigns, struct history_en
 			.epoch = n + 1,
 			.replid = replid_of(reigns[n].id),
 			.start = reigns[n].start,
+			.source = { .b = { (uint8_t)reigns[n].source } },
 		};
 	}
 	return (struct history){ .entries = entries, .n = n };
@@ -132,12 +134,24 @@ static const struct judge_case judge_cases[] = {
 	  { { "a", 0 }, { "", 101 }, { "", 101 } }, { "x", 130, "a", 101 }, UNKNOWN, 0, 0, "any of 2" },
 	{ "what both had is canonical all the same",
 	  { { "a", 0 }, { "", 101 }, { "", 101 } }, { "x", 100, "a", 101 }, CANONICAL, 3, 1 },
+	{ "who changed ids where a later unheard one started, and before an earlier one did: either may be",
+	  { { "a", 0 }, { "", 101 }, { "", 91 } }, { "x", 130, "a", 91 }, UNKNOWN, 0, 0, "any of 2" },
 	{ "the first of two unheard ones, followed past where the second starts",
 	  { { "a", 0 }, { "", 101 }, { "", 121 } }, { "x", 130, "a", 101 }, DIVERGED, 2, 1 },
 	{ "the second of two unheard ones, of one whose second id is the first one's",
 	  { { "a", 0 }, { "", 101 }, { "", 121 } }, { "y", 130, "x", 121 }, UNKNOWN, 0, 0 },
 	{ "a server started from an AOF has an id of its own and no position",
 	  { { "a", 0 } }, { "x", 0 }, UNKNOWN, 0, 0, "without a position" },
+	{ "a source promoted back: whoever follows it on is no stranger, wherever it changed ids",
+	  { { "a", 0, 1 }, { "", 101, 1 } }, { "x", 130, "a", 61 }, CANONICAL, 2, 1 },
+	{ "also where it is not known how far the source had come by then",
+	  { { "a", 0, 1 }, { "", INT64_MAX, 1 } }, { "x", 130, "a", 101 }, CANONICAL, 2, 1 },
+	{ "and then nobody in the reign before is past its end",
+	  { { "a", 0, 1 }, { "", INT64_MAX, 1 } }, { "a", 9000 }, CANONICAL, 1, 1 },
+	{ "another source's reign is not that of one promoted back",
+	  { { "a", 0, 1 }, { "", 101, 2 } }, { "x", 130, "a", 61 }, UNKNOWN, 0, 0 },
+	{ "a restarted source is none that was promoted back",
+	  { { "a", 0, 1 }, { "", 0, 1 } }, { "x", 130, "a", 61 }, DIVERGED, 0, 0 },
 	{ "one promoted by hand at the very start is not taken for that",
 	  { { "a", 0 } }, { "x", 0, "a", 1 }, DIVERGED, 0, 0 },
 };
@@ -231,6 +245,8 @@ static void a_pending_id_is_told_by_whoever_changed_to_it_at_its_start(void **)
 		  { { "a", 0 }, { "", 0 } }, { "x", 130, "a", 0 }, NONE },
 		{ "of two that fit it tells neither",
 		  { { "a", 0 }, { "", 101 }, { "", 101 } }, { "x", 130, "a", 101 }, NONE },
+		{ "nor where it may have lagged behind an earlier one",
+		  { { "a", 0 }, { "", 101 }, { "", 91 } }, { "x", 130, "a", 91 }, NONE },
 		{ "of two it tells the one that fits",
 		  { { "a", 0 }, { "", 101 }, { "", 121 } }, { "x", 110, "a", 101 }, 1 },
 		{ "a second id from before a break is no proof",
@@ -267,6 +283,59 @@ static void filling_a_pending_id_settles_the_others(void **)
 	assert_int_equal(history_compare(&h, &l, &e), HISTORY_BEHIND);
 }
 
+/* The election knows more together than each position by itself. */
+static void ids_are_filled_in_beyond_doubt_only(void **)
+{
+	static const struct {
+		const char *says;
+		struct reign reigns[REIGNS_MAX];
+		struct place at[3];
+		const char *want[REIGNS_MAX];
+	} cases[] = {
+		{ "one follower tells the id", { { "a", 0 }, { "", 101 } }, { { "x", 130, "a", 101 } }, { "a", "x" } },
+		{ "so do two", { { "a", 0 }, { "", 101 } },
+		  { { "x", 130, "a", 101 }, { "x", 110, "a", 101 } }, { "a", "x" } },
+		{ "two of different ids tell none: one is a stranger", { { "a", 0 }, { "", 101 } },
+		  { { "x", 130, "a", 101 }, { "y", 110, "a", 101 } }, { "a", "" } },
+		{ "one reign after the other", { { "a", 0 }, { "", 101 }, { "", 201 } },
+		  { { "y", 230, "x", 201 }, { "x", 200, "a", 101 } }, { "a", "x", "y" } },
+		{ "nobody tells anything", { { "a", 0 }, { "", 101 } }, { { "a", 90 } }, { "a", "" } },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct history_entry entries[REIGNS_MAX];
+		struct history h = history_from(cases[i].reigns, entries);
+		struct history_position at[3];
+		size_t n = 0;
+
+		printf("# %s\n", cases[i].says);
+		for (; n < 3 && cases[i].at[n].id != NULL; n++) {
+			at[n] = position_of(&cases[i].at[n]);
+		}
+		history_fill(entries, h.n, at, n);
+		for (size_t j = 0; j < h.n; j++) {
+			struct replid want = replid_of(cases[i].want[j]);
+
+			assert_string_equal(entries[j].replid.s, want.s);
+		}
+	}
+}
+
+static void a_new_reign_drops_the_oldest_when_there_are_too_many(void **)
+{
+	struct history_entry entries[MODEL_HISTORY_MAX + 1] = {};
+	struct group g = { .history = entries, .source = { .b = { 3 } } };
+	struct replid none = {};
+
+	for (g.epoch = 1; g.epoch <= MODEL_HISTORY_MAX + 2; g.epoch++) {
+		history_push(&g, &none, (int64_t)g.epoch);
+	}
+	assert_int_equal(g.nhistory, MODEL_HISTORY_MAX);
+	assert_int_equal(entries[0].epoch, 3);
+	assert_int_equal(entries[MODEL_HISTORY_MAX - 1].epoch, MODEL_HISTORY_MAX + 2);
+	assert_true(id_eq(entries[0].source, g.source));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -275,6 +344,8 @@ int main(void)
 		cmocka_unit_test(ends_of_reigns),
 		cmocka_unit_test(a_pending_id_is_told_by_whoever_changed_to_it_at_its_start),
 		cmocka_unit_test(filling_a_pending_id_settles_the_others),
+		cmocka_unit_test(ids_are_filled_in_beyond_doubt_only),
+		cmocka_unit_test(a_new_reign_drops_the_oldest_when_there_are_too_many),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,6 +21,18 @@
 #define GOAL_R_ACCEPT(run) .goal = { .role = GOAL_REPLICA, .upstream_host = "127.0.77.1", .upstream_port = 6379, \
 				     .demote_accepted = true, .confirmed_run = { run } }
 #define GOAL_G .goal = { .role = GOAL_GUARDED, .upstream_host = "" }
+#define UPSTREAM .upstream_host = "127.0.77.1", .upstream_port = 6379
+#define GOAL_Y .goal = { .role = GOAL_YIELDING, UPSTREAM, .confirmed_run = { RUN_1 }, .fenced = true }
+#define GOAL_Y2 .goal = { .role = GOAL_YIELDING, UPSTREAM, .confirmed_run = { RUN_2 }, .fenced = true }
+#define GOAL_R_FENCED .goal = { .role = GOAL_REPLICA, UPSTREAM, .demote_accepted = true, .fenced = true }
+#define GOAL_R_DEMOTED .goal = { .role = GOAL_REPLICA, UPSTREAM, .demote_accepted = true }
+#define GOAL_R_STAGED .goal = { .role = GOAL_REPLICA, UPSTREAM, .staged = true }
+#define GOAL_R_DROP .goal = { .role = GOAL_REPLICA, UPSTREAM, .drop_clients = true }
+#define GOAL_G_KILL .goal = { .role = GOAL_GUARDED, .upstream_host = "", .kill_hung = true }
+#define GOAL_SEAL .goal = { .role = GOAL_SEALED, .upstream_host = "" }
+#define PEER(n) .live = { .peer_offset = (n) }
+#define FENCED(at) MASTER, .fenced = true, .offset = (at)
+#define GUARDED_MODE .mode_now = { .guarded = true }
 #define GOAL_DEL .goal = { .run = GOAL_DELETE, .upstream_host = "" }
 
 #define GOOD .conf_current = true, .live_current = true, .files_exist = true
@@ -28,6 +40,7 @@
 struct step_case {
 	const char *says;
 	struct goal goal;
+	struct goal_live live;
 	bool unconfirmed;
 	bool stop;
 	struct observation obs;
@@ -160,6 +173,135 @@ static const struct step_case cases[] = {
 	{ "guarded is guarded", GOAL_G, .obs = { CLOSED }, .local = { GOOD, .mode_now = { .guarded = true } },
 	  .mode = { .guarded = true }, .applied = true },
 
+	/* yielding */
+	{ "who is to hand over is fenced first, whatever its successor has", GOAL_Y, PEER(999),
+	  .obs = { MASTER, .offset = 500 }, .local = { GOOD }, .want = ACT_FENCE },
+	{ "not on the word of a goal from disk", GOAL_Y, .unconfirmed = true, .obs = { MASTER }, .local = { GOOD } },
+	{ "fenced, it waits while nothing is known of its successor", GOAL_Y, PEER(-1), .obs = { FENCED(500) }, .local = { GOOD } },
+	{ "and while its successor lacks a byte", GOAL_Y, PEER(499), .obs = { FENCED(500) }, .local = { GOOD } },
+	{ "and then yields", GOAL_Y, PEER(500), .obs = { FENCED(500) }, .local = { GOOD }, .want = ACT_YIELD },
+	{ "a pause that ran out is not begun anew: nobody is there to take it back", GOAL_Y, PEER(-1), .obs = { MASTER, .offset = 500 },
+	  .local = { GOOD, .pause_spent = true } },
+	{ "without a pause too: the fence may have outlived it", GOAL_Y, PEER(501), .obs = { FENCED(500) },
+	  .local = { GOOD, .paused = true }, .want = ACT_YIELD },
+	{ "nor does it yield on the word of a goal from disk", GOAL_Y, PEER(500), .unconfirmed = true,
+	  .obs = { FENCED(500) }, .local = { GOOD } },
+	{ "who has yielded is done", GOAL_Y, PEER(-1), .obs = { LINKED, .fenced = true }, .local = { GOOD }, .applied = true },
+	{ "who follows somebody else is moved on: it is no master any more", GOAL_Y, PEER(-1),
+	  .obs = { REPLICA, .upstream_host = "127.0.77.9", .upstream_port = 6379 }, .local = { GOOD }, .want = ACT_YIELD },
+	{ "a run of another number neither yields nor is master", GOAL_Y2, PEER(999), .obs = { FENCED(500) }, .local = { GOOD },
+	  .want = ACT_GUARD, .mode = { .guarded = true } },
+	{ "it waits guarded", GOAL_Y2, PEER(999), .obs = { CLOSED },
+	  .local = { GOOD, GUARDED_MODE }, .mode = { .guarded = true } },
+	{ "one that died starts guarded", GOAL_Y, .obs = { .proc = PROC_EXITED }, .local = { GOOD, GUARDED_MODE },
+	  .want = ACT_START, .mode = { .guarded = true } },
+	{ "a stale file waits while its clients do", GOAL_Y, PEER(1), .obs = { FENCED(500) }, .local = { .live_current = true } },
+	{ "settings do not", GOAL_Y, PEER(1), .obs = { FENCED(500) }, .local = { .conf_current = true }, .want = ACT_CONFIG_SET },
+
+	/* it moves to the next source before that is one */
+	{ "it stands still first, whatever the next source has", GOAL_R_STAGED, PEER(999),
+	  .obs = { REPLICA, .upstream_host = "127.0.77.9", .upstream_port = 6379, .slave_offset = 500 }, .local = { GOOD },
+	  .want = ACT_SEAL },
+	{ "it waits while the next source is behind it", GOAL_R_STAGED, PEER(499), .obs = { CLOSED, .slave_offset = 500 },
+	  .local = { GOOD } },
+	{ "or nothing is known of that", GOAL_R_STAGED, PEER(-1), .obs = { CLOSED, .slave_offset = 500 }, .local = { GOOD } },
+	{ "it follows one that has passed it", GOAL_R_STAGED, PEER(500), .obs = { CLOSED, .slave_offset = 500 },
+	  .local = { GOOD }, .want = ACT_FOLLOW },
+	{ "who follows it already stays", GOAL_R_STAGED, PEER(-1), .obs = { LINKED, .slave_offset = 500 }, .local = { GOOD },
+	  .applied = true },
+
+	/* what a fence left behind */
+	{ "undone before it yielded: the fence goes", GOAL_S, PEER(999), .obs = { FENCED(500) }, .local = { GOOD }, .want = ACT_UNFENCE },
+	{ "a pause without a fence too", GOAL_S, .obs = { MASTER }, .local = { GOOD, .paused = true }, .want = ACT_UNFENCE },
+	{ "undone after it: master first, nobody else is", GOAL_S, .obs = { LINKED, .fenced = true },
+	  .local = { GOOD, .paused = true }, .want = ACT_PROMOTE },
+	{ "the fence does not go on the word of a goal from disk", GOAL_S, .unconfirmed = true, .obs = { FENCED(500) },
+	  .local = { GOOD } },
+	{ "the old source stays fenced until it is released", GOAL_R_FENCED, .obs = { LINKED, .fenced = true },
+	  .local = { GOOD, .paused = true }, .applied = true },
+	{ "its file waits as long", GOAL_R_FENCED, .obs = { LINKED, .fenced = true },
+	  .local = { .live_current = true, .paused = true } },
+	{ "released, the pause ends", GOAL_R_FENCED, .live = { .release = true }, .obs = { LINKED, .fenced = true },
+	  .local = { .live_current = true, .paused = true }, .want = ACT_RELEASE },
+	{ "not on the word of a goal from disk", GOAL_R_FENCED, .unconfirmed = true, .live = { .release = true },
+	  .obs = { LINKED, .fenced = true }, .local = { GOOD, .paused = true } },
+	{ "then its file is written", GOAL_R_FENCED, .live = { .release = true }, .obs = { LINKED, .fenced = true },
+	  .local = { .live_current = true }, .want = ACT_WRITE_CONF },
+	{ "and it is done, fenced as it is", GOAL_R_FENCED, .live = { .release = true }, .obs = { LINKED, .fenced = true },
+	  .local = { GOOD }, .applied = true },
+	{ "in tidy the fence goes", GOAL_R_DEMOTED, .obs = { LINKED, .fenced = true }, .local = { GOOD }, .want = ACT_UNFENCE },
+	{ "clients are dropped", GOAL_R_DROP, .obs = { LINKED }, .local = { GOOD }, .want = ACT_DROP_CLIENTS },
+	{ "once", GOAL_R_DROP, .obs = { LINKED }, .local = { GOOD, .clients_dropped = true }, .applied = true },
+	{ "not before it follows", GOAL_R_DROP, .obs = { REPLICA, .upstream_host = "127.0.77.9" }, .local = { GOOD },
+	  .want = ACT_FOLLOW },
+
+	/* an RDB and no AOF that could be loaded */
+	{ "a source without an AOF boots from its RDB: else it had no data", GOAL_S, .obs = { .proc = PROC_EXITED },
+	  .local = { GOOD, .rdb_exists = true, .mode_now = { .guarded = true, .from_rdb = true } },
+	  .want = ACT_START, .mode = { .guarded = true, .from_rdb = true } },
+	{ "or with one whose first rewrite did not end, which is set aside", GOAL_S, .obs = { .proc = PROC_EXITED },
+	  .local = { GOOD, .rdb_exists = true, .aof_exists = true, .aof_unfinished = true },
+	  .want = ACT_SET_ASIDE_AOF, .mode = { .guarded = true, .from_rdb = true } },
+	{ "confirmed it is promoted", GOAL_S, .obs = { CLOSED },
+	  .local = { GOOD, .mode_now = { .guarded = true, .from_rdb = true } }, .want = ACT_PROMOTE, .mode = { .from_rdb = true } },
+	{ "and has an AOF before anything else", GOAL_S, .obs = { .proc = PROC_RUNNING, .role = SERVER_ROLE_MASTER, .run_id = { RUN_1 } },
+	  .local = { GOOD, .mode_now = { .from_rdb = true } }, .want = ACT_AOF_ON },
+
+	/* sealed */
+	{ "a replica is sealed", GOAL_SEAL, .obs = { LINKED }, .local = { GOOD }, .want = ACT_SEAL },
+	{ "not on the word of a goal from disk", GOAL_SEAL, .unconfirmed = true, .obs = { LINKED }, .local = { GOOD } },
+	{ "one that moved a moment ago applies what it has received first", GOAL_SEAL, .obs = { LINKED },
+	  .local = { GOOD, .applied_ms = NOW - 49, .goal_ms = NOW - 100 } },
+	{ "until it stands still", GOAL_SEAL, .obs = { LINKED },
+	  .local = { GOOD, .applied_ms = NOW - 50, .goal_ms = NOW - 100 }, .want = ACT_SEAL },
+	{ "or does not for long", GOAL_SEAL, .obs = { LINKED },
+	  .local = { GOOD, .applied_ms = NOW - 1, .goal_ms = NOW - 2000 }, .want = ACT_SEAL },
+	{ "without a link there is nothing more to come", GOAL_SEAL,
+	  .obs = { REPLICA, .upstream_host = "127.0.77.1", .upstream_port = 6379 },
+	  .local = { GOOD, .applied_ms = NOW - 1, .goal_ms = NOW - 100 }, .want = ACT_SEAL },
+	{ "sealed is sealed, and no guarded run", GOAL_SEAL, .obs = { CLOSED }, .local = { GOOD }, .applied = true },
+	{ "one that boots from its RDB stays one", GOAL_SEAL, .obs = { LINKED }, .local = { GOOD, .mode_now = { .from_rdb = true } },
+	  .want = ACT_SEAL, .mode = { .from_rdb = true } },
+	{ "one promoted by hand is not sealed: its writes are its own", GOAL_SEAL, .obs = { MASTER }, .local = { GOOD } },
+	{ "nor one that came back guarded", GOAL_SEAL, .obs = { CLOSED }, .local = { GOOD, GUARDED_MODE }, .mode = { .guarded = true } },
+	{ "one that died starts sealed, by its file", GOAL_SEAL, .obs = { .proc = PROC_EXITED }, .local = { GOOD }, .want = ACT_START },
+	{ "from its RDB where that has all", GOAL_SEAL, .obs = { .proc = PROC_EXITED },
+	  .local = { GOOD, .rdb_usable = true, .mode_now = { .from_rdb = true } }, .want = ACT_START, .mode = { .from_rdb = true } },
+	{ "sealed, and the eject is over: it follows the winner", GOAL_R, .obs = { CLOSED }, .local = { GOOD }, .want = ACT_FOLLOW },
+	{ "or is the winner", GOAL_S, .obs = { CLOSED }, .local = { GOOD }, .want = ACT_PROMOTE },
+
+	/* a former source whose own writes are given up */
+	{ "it starts from its RDB, however old", GOAL_R_DEMOTED, .obs = { .proc = PROC_EXITED },
+	  .local = { GOOD, .marker_was_master = true, .rdb_exists = true, .aof_exists = true },
+	  .want = ACT_SET_ASIDE_AOF, .mode = { .from_rdb = true } },
+	{ "one without an RDB starts as it is", GOAL_R_DEMOTED, .obs = { .proc = PROC_EXITED },
+	  .local = { GOOD, .marker_was_master = true, .aof_exists = true }, .want = ACT_START },
+	{ "one that never was a source keeps its AOF", GOAL_R_DEMOTED, .obs = { .proc = PROC_EXITED },
+	  .local = { GOOD, .rdb_exists = true, .aof_exists = true }, .want = ACT_START },
+	{ "whose writes are not given up stays guarded with its AOF", GOAL_R, .obs = { .proc = PROC_EXITED },
+	  .local = { GOOD, GUARDED_MODE, .rdb_exists = true, .aof_exists = true }, .want = ACT_START, .mode = { .guarded = true } },
+	{ "one that runs guarded without a position is killed for it", GOAL_R_DEMOTED, .obs = { CLOSED, .guarded = true },
+	  .local = { GOOD, GUARDED_MODE, .rdb_exists = true }, .want = ACT_KILL, .mode = { .guarded = true } },
+	{ "once", GOAL_R_DEMOTED, .obs = { CLOSED, .guarded = true },
+	  .local = { GOOD, GUARDED_MODE, .rdb_exists = true, .kill_sent_ms = NOW }, .mode = { .guarded = true } },
+	{ "not on the word of a goal from disk", GOAL_R_DEMOTED, .unconfirmed = true, .obs = { CLOSED, .guarded = true },
+	  .local = { GOOD, GUARDED_MODE, .rdb_exists = true }, .mode = { .guarded = true } },
+	{ "not when the word is for another run", GOAL_R_ACCEPT(RUN_2), .obs = { CLOSED, .guarded = true },
+	  .local = { GOOD, GUARDED_MODE, .rdb_exists = true }, .mode = { .guarded = true } },
+	{ "one with a position follows at once", GOAL_R_DEMOTED, .obs = { CLOSED, .guarded = true, .offset = 500 },
+	  .local = { GOOD, GUARDED_MODE, .rdb_exists = true }, .want = ACT_FOLLOW },
+	{ "one without an RDB too", GOAL_R_DEMOTED, .obs = { CLOSED, .guarded = true },
+	  .local = { GOOD, GUARDED_MODE }, .want = ACT_FOLLOW },
+
+	/* one that hangs and is to be fenced */
+	{ "it is killed", GOAL_G_KILL, .obs = { .proc = PROC_HUNG }, .local = { GOOD }, .want = ACT_KILL },
+	{ "once", GOAL_G_KILL, .obs = { .proc = PROC_HUNG }, .local = { GOOD, .kill_sent_ms = NOW } },
+	{ "not on the word of a goal from disk", GOAL_G_KILL, .unconfirmed = true, .obs = { .proc = PROC_HUNG }, .local = { GOOD } },
+	{ "what answers is guarded, not killed", GOAL_G_KILL, .obs = { MASTER }, .local = { GOOD },
+	  .want = ACT_GUARD, .mode = { .guarded = true } },
+	{ "and comes back guarded", GOAL_G_KILL, .obs = { .proc = PROC_EXITED }, .local = { GOOD, GUARDED_MODE, .aof_exists = true, .rdb_exists = true },
+	  .want = ACT_START, .mode = { .guarded = true } },
+
 	/* delete */
 	{ "delete kills it: there is nothing to save", GOAL_DEL, .obs = { MASTER }, .local = { GOOD }, .want = ACT_KILL },
 	{ "once", GOAL_DEL, .obs = { MASTER }, .local = { GOOD, .kill_sent_ms = NOW } },
@@ -180,6 +322,11 @@ static const struct step_case cases[] = {
 	  .local = { GOOD, .stop_sent_ms = NOW - 350, .stop_again_ms = NOW - 100, .stop_limit_ms = 30000 }, .wake_ms = NOW + 150 },
 	{ "after it, it is killed", GOAL_R, .stop = true, .obs = { LINKED },
 	  .local = { GOOD, .stop_sent_ms = NOW - 30, .stop_limit_ms = 30 }, .want = ACT_KILL },
+	{ "a guarded one is killed: it would write an RDB without a position", GOAL_G, .stop = true,
+	  .obs = { CLOSED, .guarded = true }, .local = { GOOD, GUARDED_MODE }, .want = ACT_KILL, .mode = { .guarded = true } },
+	{ "but saves where it has no AOF", GOAL_G, .stop = true,
+	  .obs = { .proc = PROC_RUNNING, .role = SERVER_ROLE_REPLICA, .guarded = true },
+	  .local = { GOOD, GUARDED_MODE }, .want = ACT_STOP, .mode = { .guarded = true } },
 	{ "what stopped is not started again", GOAL_R, .stop = true, .obs = { .proc = PROC_EXITED }, .local = { GOOD } },
 };
 /* clang-format on */
@@ -191,6 +338,7 @@ static struct instance_out run_case(const struct step_case *c)
 	local.obs = &c->obs;
 	return instance_step(&(struct instance_in){
 		.goal = &c->goal,
+		.live = &c->live,
 		.confirmed = !c->unconfirmed,
 		.stop = c->stop,
 		.local = &local,
@@ -235,7 +383,7 @@ static void carry_out(struct instance_out step, const struct goal *goal,
 					   .aof_enabled = !step.mode.from_rdb };
 		o->role = goal->role == GOAL_SOURCE && !step.mode.guarded ? SERVER_ROLE_MASTER
 									   : SERVER_ROLE_REPLICA;
-		if (o->role == SERVER_ROLE_REPLICA && !step.mode.guarded) {
+		if (goal->role == GOAL_REPLICA && !step.mode.guarded) {
 			(void)str_copy(o->upstream_host, sizeof o->upstream_host, goal->upstream_host);
 			o->upstream_port = goal->upstream_port;
 			o->link_up = true;
@@ -256,6 +404,29 @@ static void carry_out(struct instance_out step, const struct goal *goal,
 		break;
 	case ACT_PROMOTE:
 		o->role = SERVER_ROLE_MASTER;
+		break;
+	case ACT_YIELD:
+		o->role = SERVER_ROLE_REPLICA;
+		(void)str_copy(o->upstream_host, sizeof o->upstream_host, goal->upstream_host);
+		o->upstream_port = goal->upstream_port;
+		break;
+	case ACT_SEAL:
+		o->role = SERVER_ROLE_REPLICA;
+		o->upstream_port = 0;
+		break;
+	case ACT_FENCE:
+		o->fenced = true;
+		l->paused = true;
+		break;
+	case ACT_RELEASE:
+		l->paused = false;
+		break;
+	case ACT_UNFENCE:
+		o->fenced = false;
+		l->paused = false;
+		break;
+	case ACT_DROP_CLIENTS:
+		l->clients_dropped = true;
 		break;
 	case ACT_AOF_ON:
 		o->aof_enabled = true;
@@ -289,8 +460,8 @@ static void steps_come_to_an_end(void **)
 		local.obs = &o;
 		for (; n < 12; n++) {
 			struct instance_out step = instance_step(&(struct instance_in){
-				.goal = &c->goal, .confirmed = !c->unconfirmed, .local = &local,
-				.now_ms = NOW });
+				.goal = &c->goal, .live = &c->live, .confirmed = !c->unconfirmed,
+				.local = &local, .now_ms = NOW });
 
 			if (step.act == ACT_NONE) {
 				break;

@@ -4,6 +4,7 @@
 #include "core/status.h"
 
 #include "../test.h"
+#include "core/group.h"
 
 struct fixture {
 	struct member members[3]; /* the source and two replicas */
@@ -26,11 +27,19 @@ static void restart(struct fixture *f, enum op_phase phase)
 	f->g.op = (struct operation){ .kind = OP_RESTART, .phase = phase, .target = f->g.source };
 }
 
+/* An operation of this kind, about the first replica, handed over from the source. */
+static void change(struct fixture *f, enum op_kind kind, enum op_phase phase)
+{
+	f->g.op = (struct operation){ .kind = kind, .phase = phase, .target = f->members[1].id,
+				      .from = f->members[0].id };
+}
+
 static void statuses(void **)
 {
 	static const char *const want[MEMBER_STATE_COUNT] = {
 		[MEMBER_STARTING] = "BUILD", [MEMBER_SYNCING] = "BUILD", [MEMBER_ACTIVE] = "ACTIVE",
-		[MEMBER_ERROR] = "ERROR",    [MEMBER_DELETING] = "SHUTDOWN",
+		[MEMBER_ERROR] = "ERROR",    [MEMBER_FENCED] = "BLOCKED",
+		[MEMBER_DELETING] = "SHUTDOWN",
 	};
 	struct fixture f;
 
@@ -43,6 +52,80 @@ static void statuses(void **)
 	restart(&f, PHASE_RESTART_COMPARE);
 	assert_string_equal(status_of(&f.g, &f.members[0]), "REBOOT");
 	assert_string_equal(status_of(&f.g, &f.members[1]), "ACTIVE");
+}
+
+/* A change of the source is every member's; who is not ACTIVE keeps its own word. */
+static void statuses_while_the_source_changes(void **)
+{
+	for (size_t i = 0; i < nphase_rows; i++) {
+		const struct phase_row *row = &phase_rows[i];
+		const char *want = row->op == OP_HANDOVER ? "PROMOTE"
+				   : row->op == OP_DETACH ? "DETACH"
+				   : row->op != OP_EJECT || row->phase == PHASE_EJECT_HELD ? "ACTIVE"
+											  : "EJECT";
+		struct fixture f;
+
+		fixture_init(&f, 3);
+		change(&f, row->op, row->phase);
+		assert_string_equal(status_of(&f.g, &f.members[0]), want);
+		assert_string_equal(status_of(&f.g, &f.members[2]), want);
+		f.members[2].state = MEMBER_SYNCING;
+		assert_string_equal(status_of(&f.g, &f.members[2]), "BUILD");
+		f.members[2].state = MEMBER_ERROR;
+		assert_string_equal(status_of(&f.g, &f.members[2]), "ERROR");
+	}
+}
+
+/* Role changes exclude each other; what is neither source nor target can be deleted any time. */
+static void calls_while_the_source_changes(void **)
+{
+	static const struct {
+		enum call_kind call;
+		size_t member;
+		const char *message; /* "": allowed */
+	} rows[] = {
+		{ CALL_PROMOTE, 2, "operation handover of instance db-1" },
+		{ CALL_DETACH, 2, "operation handover of instance db-1" },
+		{ CALL_CREATE_REPLICA, 0, "operation handover" },
+		{ CALL_DURABILITY, 0, "operation handover" },
+		{ CALL_ATTACH, 0, "operation handover" },
+		{ CALL_ACTION, 0, "operation handover" },
+		{ CALL_EJECT, 0, "" },
+		{ CALL_CANCEL, 1, "" },
+		{ CALL_RENAME, 1, "" },
+		{ CALL_DELETE, 2, "" },
+		{ CALL_DELETE, 1, "operation handover of instance db-1" },
+		{ CALL_DELETE, 0, "2 replicas first" },
+		{ CALL_DELETE_GROUP, 0, "" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct fixture f;
+		struct err e = {};
+
+		fixture_init(&f, 3);
+		change(&f, OP_HANDOVER, PHASE_HANDOVER_FENCE);
+		assert_int_equal(status_allows(rows[i].call, &f.g, &f.members[rows[i].member], &e),
+				 rows[i].message[0] == '\0');
+		if (strstr(e.msg, rows[i].message) == NULL) {
+			fail_msg("'%s' lacks '%s'", e.msg, rows[i].message);
+		}
+	}
+}
+
+static void an_ejected_one_can_be_attached_or_deleted(void **)
+{
+	for (int call = 0; call < CALL_COUNT; call++) {
+		bool want = call == CALL_ATTACH || call == CALL_DELETE || call == CALL_RENAME ||
+			    call == CALL_DELETE_GROUP;
+		struct fixture f;
+		struct err e = {};
+
+		fixture_init(&f, 1);
+		f.members[0].state = MEMBER_FENCED;
+		assert_int_equal(status_allows((enum call_kind)call, &f.g, &f.members[0], &e), want);
+		assert_true(want || strstr(e.msg, "BLOCKED") != NULL);
+	}
 }
 
 static void operating_statuses(void **)
@@ -155,6 +238,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(statuses),
+		cmocka_unit_test(statuses_while_the_source_changes),
+		cmocka_unit_test(calls_while_the_source_changes),
+		cmocka_unit_test(an_ejected_one_can_be_attached_or_deleted),
 		cmocka_unit_test(operating_statuses),
 		cmocka_unit_test(a_group_that_the_store_does_not_know_stands_still),
 		cmocka_unit_test(calls_by_status),

@@ -124,6 +124,12 @@ static void a_version_nobody_tried_feeds_only_its_equals(void **)
 /* What each user must and must not have, by the words of its rules. */
 static void acl_rules(void **)
 {
+	/* what the fence and its end send: whole commands where 6.0 knows no other */
+	static const char *const fence_words[][2] = {
+		{ "+config", "+config|get" },   { "+config", "+config|set" },
+		{ "+client", "+client|pause" }, { "+client", "+client|unpause" },
+		{ "+client", "+client|kill" },
+	};
 	static const char *const with_acl[] = { "6.0", "6.2", "7.0", "7.2", "8.0", "v8.0", "v9.0" };
 
 	for (size_t i = 0; i < ARRAY_LEN(with_acl); i++) {
@@ -132,6 +138,9 @@ static void acl_rules(void **)
 
 		assert_non_null(strstr(r->agent_acl, "-@all"));
 		assert_non_null(strstr(r->agent_acl, "+slaveof"));
+		for (size_t w = 0; w < ARRAY_LEN(fence_words); w++) {
+			assert_non_null(strstr(r->agent_acl, fence_words[w][r->pause_writes]));
+		}
 		assert_null(strstr(r->agent_acl, "~*"));
 		assert_non_null(strstr(r->repl_acl, "-@all +psync"));
 		assert_null(strstr(r->repl_acl, "+info"));

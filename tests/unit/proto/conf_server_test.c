@@ -321,6 +321,10 @@ static void every_mode_starts(void **)
 		{ "a replica", GOAL_REPLICA, {}, SERVER_ROLE_REPLICA, "127.88.0.0", 1 },
 		{ "a replica from its RDB", GOAL_REPLICA, { .from_rdb = true }, SERVER_ROLE_REPLICA,
 		  "127.88.0.0", 1 },
+		{ "a sealed goal", GOAL_SEALED, {}, SERVER_ROLE_REPLICA, "127.0.0.1", 0 },
+		{ "sealed, from its RDB", GOAL_SEALED, { .from_rdb = true }, SERVER_ROLE_REPLICA,
+		  "127.0.0.1", 0 },
+		{ "a yielding goal", GOAL_YIELDING, {}, SERVER_ROLE_REPLICA, "127.0.0.1", 0 },
 		{ "a guarded goal", GOAL_GUARDED, {}, SERVER_ROLE_REPLICA, "127.0.0.1", 0 },
 	};
 

@@ -115,8 +115,11 @@ static void a_guarded_server_follows_a_closed_port(void **)
 	g.upstream_host = "127.0.77.2";
 	g.upstream_port = 6379;
 	check(&g, (struct start_mode){ .guarded = true }, s, ARRAY_LEN(s));
-	g.role = GOAL_GUARDED;
-	check(&g, (struct start_mode){}, s, ARRAY_LEN(s));
+	static const enum goal_role roles[] = { GOAL_GUARDED, GOAL_SEALED, GOAL_YIELDING };
+	for (size_t i = 0; i < ARRAY_LEN(roles); i++) {
+		g.role = roles[i];
+		check(&g, (struct start_mode){}, s, ARRAY_LEN(s));
+	}
 }
 
 static void a_replica_follows_its_source(void **)
@@ -231,6 +234,38 @@ static void below_acl_one_password_serves_all(void **)
 	check(&g, (struct start_mode){}, s, ARRAY_LEN(s));
 }
 
+static void the_file_tells_the_agents_secret(void **)
+{
+	static const struct {
+		const char *version;
+		bool open, has;
+	} rows[] = {
+		{ "7.0.15", true, true },
+		{ "7.0.15", false, true },
+		{ "5.0.14", false, true },
+		{ "5.0.14", true, false }, /* no password at all */
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct goal g = a_goal();
+		struct secret found = {};
+		auto_str file = {};
+
+		g.version = rows[i].version;
+		g.settings.customer_open = rows[i].open;
+		memset(g.secrets.agent.open, 'a', SECRET_LEN);
+		conf_write(&g, (struct start_mode){}, &paths, &file);
+		assert_int_equal(conf_agent_secret(str_cstr(&file), &found), rows[i].has);
+		assert_string_equal(found.open, rows[i].has ? g.secrets.agent.open : "");
+	}
+	struct secret none;
+
+	assert_false(conf_agent_secret("", &none));
+	assert_false(conf_agent_secret("user tanist-agent on resetpass >", &none));
+	assert_false(conf_agent_secret("# requirepass x\nrequirepass \"\"\n", &none));
+	assert_false(conf_agent_secret("requirepass 0123456789012345678901234567890123456789X", &none));
+}
+
 static void customers_are_shut_out_unless_open(void **)
 {
 	struct goal g = a_goal();
@@ -305,6 +340,7 @@ int main(void)
 		cmocka_unit_test(a_replica_may_fall_behind_by_more_than_the_backlog),
 		cmocka_unit_test(versions_get_what_they_know),
 		cmocka_unit_test(below_acl_one_password_serves_all),
+		cmocka_unit_test(the_file_tells_the_agents_secret),
 		cmocka_unit_test(customers_are_shut_out_unless_open),
 		cmocka_unit_test(no_name_breaks_out_of_its_line),
 		cmocka_unit_test(live_settings_end_with_appendonly),

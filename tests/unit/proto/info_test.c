@@ -47,6 +47,45 @@ static void a_master_of_7_0(void **)
 	assert_int_equal(o.upstream_port, 0);
 }
 
+static void a_replica_tells_what_it_has_received(void **)
+{
+	struct observation o = read_ok("role:slave\r\nslave_read_repl_offset:900\r\n"
+				       "slave_repl_offset:800\r\n",
+				       (struct observation){ .read_offset = -1 });
+
+	assert_int_equal(o.read_offset, 900);
+	assert_int_equal(o.slave_offset, 800);
+	o = read_ok("role:master\r\n", o);
+	assert_int_equal(o.read_offset, -1);
+	o = read_ok("role:slave\r\nslave_repl_offset:800\r\n", o); /* before 6.2 */
+	assert_int_equal(o.read_offset, -1);
+}
+
+static void a_disk_that_fails_shows(void **)
+{
+	static const struct {
+		const char *text;
+		bool error;
+	} cases[] = {
+		{ "rdb_last_bgsave_status:ok\r\naof_enabled:1\r\naof_last_bgrewrite_status:ok\r\n"
+		  "aof_last_write_status:ok\r\n", false },
+		{ "rdb_last_bgsave_status:err\r\naof_enabled:1\r\naof_last_bgrewrite_status:ok\r\n"
+		  "aof_last_write_status:ok\r\n", true },
+		{ "rdb_last_bgsave_status:ok\r\naof_enabled:1\r\naof_last_bgrewrite_status:err\r\n"
+		  "aof_last_write_status:ok\r\n", true },
+		{ "rdb_last_bgsave_status:ok\r\naof_enabled:1\r\naof_last_bgrewrite_status:ok\r\n"
+		  "aof_last_write_status:err\r\n", true },
+		{ "rdb_last_bgsave_status:ok\r\naof_enabled:0\r\n", false },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		/* clear of what was before, as the agent gives it */
+		struct observation o = read_ok(cases[i].text, (struct observation){});
+
+		assert_int_equal(o.disk_error, cases[i].error);
+	}
+}
+
 static void a_save_shows_how_far_it_is(void **)
 {
 	static const struct {
@@ -336,6 +375,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_master_of_7_0),
+		cmocka_unit_test(a_replica_tells_what_it_has_received),
+		cmocka_unit_test(a_disk_that_fails_shows),
 		cmocka_unit_test(a_save_shows_how_far_it_is),
 		cmocka_unit_test(a_replica_in_its_first_copy),
 		cmocka_unit_test(a_transfer_of_unknown_length_has_no_total),

@@ -29,6 +29,7 @@ static struct member full_members[] = {
 		.state_since_wall_ms = 1003,
 		.attached_once = true,
 		.accepted_run = { HEX_A },
+		.demoted = true,
 		.fault = { .kind = FAULT_GUARD, .at_wall_ms = 1004, .text = "key count 5 < 9" },
 	},
 	{
@@ -57,12 +58,21 @@ static struct group full_group = {
 	.created_wall_ms = 1000,
 	.secrets = { { "replicationsecret" }, { "agentsecret" } },
 	.op = { .id = ID(4),
-		.kind = OP_RESTART,
-		.phase = PHASE_RESTART_HELD,
+		.kind = OP_EJECT,
+		.phase = PHASE_EJECT_HELD,
 		.target = ID(5),
+		.from = ID(6),
 		.started_wall_ms = 1005,
 		.phase_since_wall_ms = 1006,
-		.run = { HEX_A } },
+		.run = { HEX_A },
+		.accept_data_loss = true },
+	.last = { .op = ID(7),
+		  .kind = OP_HANDOVER,
+		  .done = true,
+		  .at_wall_ms = 1007,
+		  .reason = "caché took over: 12 ms without writes" },
+	.durability = 2,
+	.durability_proven = 1,
 	.members = full_members,
 	.nmembers = ARRAY_LEN(full_members),
 	.history = full_history,
@@ -101,8 +111,10 @@ static void assert_same_group(const struct group *got, const struct group *want)
 	assert_memory_equal(g.history, want->history, g.nhistory * sizeof g.history[0]);
 	assert_string_equal(g.project, want->project);
 	assert_string_equal(g.name, want->name);
+	assert_true(str_eq(g.last.reason, want->last.reason));
 	g.project = want->project;
 	g.name = want->name;
+	g.last.reason = want->last.reason;
 	g.members = want->members;
 	g.history = want->history;
 	assert_memory_equal(&g, want, sizeof g);
@@ -123,6 +135,26 @@ static void a_group_comes_back(void **)
 	assert_string_equal(again.p, text.p);
 }
 
+/* A name in the middle of a reason is cut as bytes: what is kept must be readable all the same. */
+static void a_reason_that_was_cut_comes_back(void **)
+{
+	auto_arena a = {};
+	auto_str text = {};
+	struct group g = full_group, got;
+	struct err e = {};
+	char reason[320];
+
+	memset(reason, 'x', sizeof reason);
+	for (size_t i = 0; i < sizeof reason - 4; i += 4) {
+		memcpy(reason + i, "\xf0\x9f\x90 ", 4); /* three quarters of a character */
+	}
+	reason[sizeof reason - 1] = '\0';
+	g.last.reason = reason;
+	record_write_group(&g, &text);
+	assert_ok(record_read_group(text.p, text.len, &a, &got, &e), &e);
+	assert_true(strlen(got.last.reason) > strlen(reason));
+}
+
 /* The least a record can hold: what is left out comes back as zero. */
 static void a_bare_group_comes_back(void **)
 {
@@ -136,6 +168,7 @@ static void a_bare_group_comes_back(void **)
 
 	record_write_group(&bare, &text);
 	assert_null(strstr(text.p, "\"op\""));
+	assert_null(strstr(text.p, "\"last\""));
 	assert_null(strstr(text.p, "\"fault"));
 	assert_ok(record_read_group(text.p, text.len, &a, &got, &e), &e);
 	got.history = NULL;
@@ -181,6 +214,9 @@ static void a_damaged_record_names_the_field(void **)
 		{ "\"state\":\"error\"", "\"state\":\"happy\"",
 		  "members[0]: 'state' is 'happy', no word of this version" },
 		{ "\"phase\":\"", "\"phase\":\"x", "op: 'phase' is 'x" },
+		{ "\"durability\":2", "\"durability\":65", "'durability' is 65, must be from 0 to 64" },
+		{ "\"last\":{", "\"last\":[],\"l\":{", "last: must be an object, not an array" },
+		{ "\"kind\":\"handover\"", "\"kind\":\"x\"", "last: 'kind' is 'x', no word of this version" },
 		{ "\"attached_once\":true", "\"attached_once\":1",
 		  "members[0]: 'attached_once' must be a boolean, not a whole number" },
 		{ HEX_B, "bbb", "history[0]: 'replid' must be 40 hex digits" },
@@ -437,6 +473,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_group_comes_back),
+		cmocka_unit_test(a_reason_that_was_cut_comes_back),
 		cmocka_unit_test(a_bare_group_comes_back),
 		cmocka_unit_test(a_damaged_record_names_the_field),
 		cmocka_unit_test(no_message_holds_a_secret),

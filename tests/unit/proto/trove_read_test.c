@@ -66,6 +66,10 @@ static void refuses_creates_with_a_sentence(void **)
 		{ "a restore point without backup", NAMED "\"restorePoint\": {}}}", "is missing" },
 		{ "a user without password", NAMED "\"users\": [{\"name\": \"u\"}]}}",
 		  "needs a 'password'" },
+		{ "a durability that is none", NAMED "\"durability\": \"sync\"}}",
+		  "instance['durability'] must be" },
+		{ "a durability that is a number", NAMED "\"durability\": 1}}",
+		  "instance['durability'] must be" },
 		{ "a database without name", NAMED "\"databases\": [{}]}}", "needs a 'name'" },
 	};
 
@@ -137,8 +141,7 @@ static void reads_updates(void **)
 		{ "a name and a detach", "{\"instance\": {\"name\": \"n\", \"replica_of\": null}}",
 		  NULL, TROVE_PATCH },
 		{ "slave_of by PATCH", "{\"instance\": {\"slave_of\": \"\"}}", NULL, TROVE_PATCH },
-		{ "slave_of by PUT", "{\"instance\": {\"slave_of\": \"\"}}", "cannot be changed",
-		  TROVE_PUT },
+		{ "slave_of by PUT", "{\"instance\": {\"slave_of\": 5}}", NULL, TROVE_PUT },
 		{ "access by PATCH", "{\"instance\": {\"access\": {}}}", "cannot be changed",
 		  TROVE_PATCH },
 		{ "two at once", "{\"instance\": {\"replica_of\": \"\", \"configuration\": null}}",
@@ -186,6 +189,23 @@ static void reads_actions(void **)
 		{ "{\"start\": {}}", false, 0 },
 		{ "{\"adopt\": {}}", true, TROVE_ACTION_ADOPT },
 		{ "{\"adopt\": true}", false, 0 },
+		{ "{\"eject_replica_source\": null}", true, TROVE_ACTION_EJECT },
+		{ "{\"eject_replica_source\": {\"accept_data_loss\": false}}", true,
+		  TROVE_ACTION_EJECT },
+		{ "{\"eject_replica_source\": {\"accept_data_loss\": \"yes\"}}", false, 0 },
+		{ "{\"cancel\": {}}", true, TROVE_ACTION_CANCEL },
+		{ "{\"cancel\": null}", false, 0 },
+		{ "{\"attach\": {\"replica_of\": \"aaaaaaaa-0000-4000-8000-000000000040\"}}", true,
+		  TROVE_ACTION_ATTACH },
+		{ "{\"attach\": {\"replica_of\": \"x\"}}", false, 0 },
+		{ "{\"attach\": {\"replica_of\": null}}", false, 0 },
+		{ "{\"attach\": {}}", false, 0 },
+		{ "{\"attach\": \"aaaaaaaa-0000-4000-8000-000000000040\"}", false, 0 },
+		{ "{\"durability\": \"async\"}", true, TROVE_ACTION_DURABILITY },
+		{ "{\"durability\": \"bounded(2)\"}", true, TROVE_ACTION_DURABILITY },
+		{ "{\"durability\": {}}", false, 0 },
+		{ "{\"delete_group\": {}}", true, TROVE_ACTION_DELETE_GROUP },
+		{ "{\"delete_group\": true}", false, 0 },
 		{ "{\"restart\": {}, \"promote_to_replica_source\": {}}", false, 0 },
 		{ "{\"explode\": {}}", false, 0 },
 		{ "{}", false, 0 },
@@ -207,6 +227,63 @@ static void reads_actions(void **)
 	}
 }
 
+static void reads_and_writes_durability(void **)
+{
+	static const struct {
+		const char *text;
+		bool ok;
+		uint32_t k;
+	} cases[] = {
+		{ "async", true, 0 },         { "bounded(1)", true, 1 },
+		{ "bounded(63)", true, 63 },  { "bounded(64)", false, 0 },
+		{ "bounded(0)", false, 0 },   { "bounded()", false, 0 },
+		{ "bounded(-1)", false, 0 },  { "bounded(1", false, 0 },
+		{ "bounded(", false, 0 },     { "bounded", false, 0 },
+		{ "bounded(1.5)", false, 0 }, { "bounded( 1)", false, 0 },
+		{ "Async", false, 0 },        { "", false, 0 },
+		{ "bounded(1) ", false, 0 },  { "bounded(99999999999999999999)", false, 0 },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		auto_json *j = json_string(cases[i].text);
+		char text[TROVE_DURABILITY_BYTES];
+		uint32_t k = 77;
+		struct err e = {};
+		bool ok = trove_read_durability(j, "durability", &k, &e);
+
+		if (ok != cases[i].ok) {
+			fail_msg("'%s': %s", cases[i].text, ok ? "taken" : e.msg);
+		}
+		if (ok) {
+			assert_int_equal(k, cases[i].k);
+			assert_string_equal(trove_durability_text(k, text, sizeof text),
+					    cases[i].text);
+		} else {
+			assert_int_equal(k, 77);
+			assert_int_equal(e.code, ERR_INVALID);
+		}
+	}
+}
+
+/* What an action says beside its name. */
+static void reads_what_actions_say(void **)
+{
+	static const char eject[] = "{\"eject_replica_source\": {\"accept_data_loss\": true}}";
+	static const char plain[] = "{\"eject_replica_source\": {}}";
+	static const char attach[] =
+		"{\"attach\": {\"replica_of\": \"aaaaaaaa-0000-4000-8000-000000000040\"}}";
+	auto_arena a = {};
+	struct trove_action x;
+	struct err e = {};
+
+	assert_ok(trove_read_action(eject, strlen(eject), &a, &x, &e), &e);
+	assert_true(x.accept_data_loss);
+	assert_ok(trove_read_action(plain, strlen(plain), &a, &x, &e), &e);
+	assert_false(x.accept_data_loss);
+	assert_ok(trove_read_action(attach, strlen(attach), &a, &x, &e), &e);
+	assert_string_equal(id_text(x.replica_of).s, "aaaaaaaa-0000-4000-8000-000000000040");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -215,6 +292,8 @@ int main(void)
 		cmocka_unit_test(counts_characters_not_bytes),
 		cmocka_unit_test(reads_updates),
 		cmocka_unit_test(reads_actions),
+		cmocka_unit_test(reads_and_writes_durability),
+		cmocka_unit_test(reads_what_actions_say),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

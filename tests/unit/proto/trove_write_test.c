@@ -118,10 +118,11 @@ static void keys_and_their_order(void **)
 		{ "a replica being built has no address yet", 1, MEMBER_SYNCING, TROVE_SHOW, false,
 		  "id name status operating_status links flavor datastore region access volume "
 		  "replica_of created updated service_status_updated " OWN
-		  "lag_bytes durable sync " },
+		  "lag_bytes durable sync durability " },
 		{ "a source shown", 0, MEMBER_ACTIVE, TROVE_SHOW, false,
 		  "id name status operating_status links flavor datastore region access volume ip "
-		  "addresses replicas created updated service_status_updated " OWN "durable " },
+		  "addresses replicas created updated service_status_updated " OWN
+		  "durable durability " },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -161,6 +162,40 @@ static void values(void **)
 	json_t *self = json_array_get(json_object_get(replica, "links"), 0);
 	assert_string_equal(json_string_value(json_object_get(self, "href")),
 			    "http://h:1/v1.0/t1/instances/00000000-0000-0000-0000-000000000002");
+	arena_done(&s.arena);
+}
+
+/* What runs, what ran, and what cannot be asked of a server meanwhile. */
+static void operations(void **)
+{
+	struct scene s;
+
+	scene_init(&s);
+	s.g.durability = 2;
+	s.g.last = (struct op_outcome){
+		.op = id_at(7), .kind = OP_HANDOVER, .at_wall_ms = 1000, .reason = "undone"
+	};
+	s.g.op = (struct operation){ .id = id_at(8),
+				     .kind = OP_EJECT,
+				     .phase = PHASE_EJECT_SEAL,
+				     .target = id_at(1),
+				     .started_wall_ms = 61000 };
+	auto_json *j = written(&s, 1, TROVE_SHOW, false);
+	auto_json *list = written(&s, 1, TROVE_LIST, false);
+
+	assert_string_equal(json_string_value(json_object_get(j, "durability")), "bounded(2)");
+	json_t *op = json_object_get(j, "operation");
+	assert_keys(op, "id operation phase target since ");
+	assert_string_equal(json_string_value(json_object_get(op, "phase")), "eject-seal");
+	assert_string_equal(json_string_value(json_object_get(op, "since")),
+			    "1970-01-01T00:01:01Z");
+	json_t *last = json_object_get(j, "last_operation");
+	assert_keys(last, "id operation done reason at ");
+	assert_string_equal(json_string_value(json_object_get(last, "operation")), "handover");
+	assert_true(json_is_false(json_object_get(last, "done")));
+	assert_null(json_object_get(json_object_get(j, "volume"), "used"));
+	assert_null(json_object_get(list, "operation"));
+	assert_null(json_object_get(list, "durability"));
 	arena_done(&s.arena);
 }
 
@@ -273,6 +308,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(keys_and_their_order),
 		cmocka_unit_test(values),
+		cmocka_unit_test(operations),
 		cmocka_unit_test(lag_is_of_one_history_only),
 		cmocka_unit_test(links_take_any_host_and_project),
 		cmocka_unit_test(faults),

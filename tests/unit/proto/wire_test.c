@@ -20,6 +20,7 @@ static const struct observation full_observation = {
 	.proc = PROC_HUNG,
 	.run_id = { HEX_A },
 	.guarded = true,
+	.fenced = true,
 	.error = "it \"says\"\nno",
 	.marker = MARKER_REBOOTED,
 	.recorded = { { HEX_B }, 5, 6 },
@@ -31,6 +32,7 @@ static const struct observation full_observation = {
 	.offset = 8,
 	.second_offset = 9,
 	.slave_offset = 10,
+	.read_offset = 101,
 	.link_up = true,
 	.sync_in_progress = true,
 	.sync_done_bytes = 11,
@@ -46,6 +48,7 @@ static const struct observation full_observation = {
 	.aof_enabled = true,
 	.aof_rewriting = true,
 	.aof_last_rewrite_ok = true,
+	.disk_error = true,
 	.durable = true,
 	.disk_free_bytes = 19,
 	.disk_used_bytes = 20,
@@ -64,6 +67,9 @@ static const struct goal full_goal = {
 	.demote_accepted = true,
 	.upstream_host = "127.0.77.1",
 	.upstream_port = 6,
+	.fenced = true,
+	.kill_hung = true,
+	.drop_clients = true,
 	.name = "a name\n",
 	.project = "acme",
 	.address = "127.0.77.2",
@@ -110,6 +116,7 @@ static void a_report_comes_back(void **)
 	struct observation unknown = { .instance = ID(3),
 				       .second_offset = -1,
 				       .slave_offset = -1,
+				       .read_offset = -1,
 				       .sync_done_bytes = -1,
 				       .sync_total_bytes = -1,
 				       .last_io_s = -1 };
@@ -218,7 +225,10 @@ static void goals_come_back(void **)
 					     .datastore = "",
 					     .version = "" };
 	const struct goal goals[] = { full_goal, deleted };
-	const struct wire_watch watches[] = { { ID(3), 20, true }, { ID(9), 21, false } };
+	const struct wire_watch watches[] = {
+		{ ID(3), { .watch = 20, .stream = true, .peer_offset = -1 } },
+		{ ID(9), { .watch = 21, .urgent = true, .peer_offset = 5000, .release = true } },
+	};
 	const struct wire_goals g = { .installation = ID(1),
 				      .revision = 30,
 				      .watch_revision = 31,
@@ -239,8 +249,13 @@ static void goals_come_back(void **)
 	assert_int_equal(got.nwatches, ARRAY_LEN(watches));
 	for (size_t i = 0; i < ARRAY_LEN(watches); i++) {
 		assert_true(id_eq(got.watches[i].instance, watches[i].instance));
-		assert_int_equal(got.watches[i].watch, watches[i].watch);
-		assert_int_equal(got.watches[i].stream, watches[i].stream);
+		const struct goal_live *is = &got.watches[i].live, *was = &watches[i].live;
+
+		assert_int_equal(is->watch, was->watch);
+		assert_int_equal(is->stream, was->stream);
+		assert_int_equal(is->urgent, was->urgent);
+		assert_int_equal(is->peer_offset, was->peer_offset);
+		assert_int_equal(is->release, was->release);
 	}
 	assert_true(id_eq(got.installation, g.installation));
 	assert_int_equal(got.revision, 30);

@@ -171,6 +171,64 @@ static void a_source_that_came_back_empty_is_held(void **)
 	assert_string_equal(group(&en)->source_run.s, run_1.s);
 }
 
+static uint64_t asked_watch(struct engine *en)
+{
+	auto_arena a = {};
+	struct wire_goals goals;
+
+	reconcile_goals(en->rc, "here", 0, &a, &goals);
+	return goals.nwatches == 0 ? 0 : goals.watches[0].live.watch;
+}
+
+static bool is_asked(struct engine *en)
+{
+	return asked_watch(en) != 0;
+}
+
+static bool is_not_asked(struct engine *en)
+{
+	return asked_watch(en) == 0;
+}
+
+/* Nobody is asked for figures but while somebody reads them; an answer is of after the question. */
+static void who_reads_figures_has_them_asked_for(void **)
+{
+	auto_engine en = engine_new();
+
+	begin_with(&en, NULL);
+	record_serving_pair(&en);
+	struct observation both[] = { master(&en, &run_1), replica(&en) };
+
+	report(&en, both, 2);
+	engine_until(&en, engine_is_idle);
+	engine_until(&en, is_not_asked);
+	struct entry *entry = registry_group(en.r, eg.g.id);
+
+	reconcile_on_news(en.rc, on_news, NULL);
+	news[0] = '\0';
+	uint64_t first = reconcile_ask(en.rc, entry), second = reconcile_ask(en.rc, entry);
+
+	assert_true(second > first);
+	engine_until(&en, is_asked);
+	assert_string_equal(news, "h"); /* the two are one question to the agent */
+	assert_true(asked_watch(&en) == second);
+	both[0].watch = both[1].watch = second;
+	both[0].offset = 700;
+	report(&en, both, 1);
+	engine_until(&en, is_asked); /* one of two has answered */
+	report(&en, &both[1], 1);
+	assert_true(watch_answers(entry->obs[1]->watch, first));
+	engine_until(&en, is_not_asked);
+
+	int64_t began_ms = clock_ms();
+
+	(void)reconcile_ask(en.rc, entry);
+	engine_until(&en, is_asked);
+	engine_until(&en, is_not_asked); /* without an answer it ends by itself */
+	assert_true(clock_ms() - began_ms >= RECONCILE_ASK_MS);
+	reconcile_on_news(en.rc, NULL, NULL);
+}
+
 static void goals_are_what_was_shown_since(void **)
 {
 	auto_engine en = engine_new();
@@ -238,7 +296,7 @@ static void a_copying_replica_is_watched_until_attached(void **)
 	assert_int_equal(watched.ngoals, 0);
 	assert_true(watched.watch_revision != before.watch_revision);
 
-	both[0].watch = both[1].watch = watched.watches[0].watch;
+	both[0].watch = both[1].watch = watched.watches[0].live.watch;
 	report(&en, both, 2);
 	engine_until(&en, replica_is_active);
 	engine_until(&en, engine_is_idle);
@@ -398,6 +456,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_new_source_becomes_active),
 		cmocka_unit_test(a_source_that_came_back_empty_is_held),
+		cmocka_unit_test(who_reads_figures_has_them_asked_for),
 		cmocka_unit_test(goals_are_what_was_shown_since),
 		cmocka_unit_test(a_copying_replica_is_watched_until_attached),
 		cmocka_unit_test(a_server_that_is_down_is_told_of_once),

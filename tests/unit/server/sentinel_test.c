@@ -303,6 +303,73 @@ static void a_switch_is_told_at_its_commit(void **)
 	assert_string_equal(ask(late, "sessions"), at);
 }
 
+/* The commit of an eject: the winner is the source, and who was it is in a group of its own. */
+static void eject(struct scene *sc, struct engine_group *eg, struct group *left)
+{
+	struct group next = eg->g;
+
+	*left = eg->g;
+	left->id = id_new();
+	left->name = "sessions-2";
+	left->epoch = next.epoch = eg->g.epoch + 1;
+	left->nmembers = 1;
+	left->members = &eg->m[0];
+	left->history = NULL;
+	left->nhistory = 0;
+	eg->m[0].state = MEMBER_FENCED;
+	eg->m[0].fault = (struct fault){ .kind = FAULT_EJECTED, .text = "ejected" };
+	next.members = &eg->m[1];
+	next.nmembers = 1;
+	next.source = eg->m[1].id;
+	next.op = (struct operation){ .id = id_new(),
+				      .kind = OP_EJECT,
+				      .phase = PHASE_EJECT_PROMOTE,
+				      .target = eg->m[1].id };
+	eg->history[0] = (struct history_entry){ .epoch = next.epoch, .source = next.source };
+	next.nhistory = 1;
+
+	const struct registry_change changes[] = { { registry_group(sc->en.r, eg->g.id), &next },
+						   { NULL, left } };
+
+	registry_commit_pair(sc->en.r, changes, NULL, 0, engine_committed, &sc->en);
+	engine_run(&sc->en);
+	assert_int_equal(sc->en.outcome, STORE_COMMITTED);
+}
+
+/* Clients are sent to the winner at the commit, and to the one that was ejected by no name at all.
+ */
+static void who_was_ejected_is_not_found_any_more(void **)
+{
+	auto_scene sc = scene_new("none");
+	struct engine_group eg;
+	struct group left;
+	char at[64];
+
+	scene_start(&sc);
+	add_group(&sc, &eg, "red", "sessions", 2);
+	struct client *c = client_new(sc.s, NULL), *ear = client_new(sc.s, NULL);
+
+	where(at, sizeof at, &eg, 0);
+	assert_string_equal(ask(c, id_text(eg.m[0].id).s), at);
+	say(ear, "SUBSCRIBE +switch-master");
+	str_clear(&ear->out.text);
+	eject(&sc, &eg, &left);
+	assert_true(was_told(ear, "sessions", &eg, 0, 1));
+	assert_false(contains(heard(ear), "sessions-2"));
+
+	where(at, sizeof at, &eg, 1);
+	assert_string_equal(ask(c, "sessions"), at);
+	assert_string_equal(ask(c, id_text(eg.m[1].id).s), at);
+	const char *gone[] = { "sessions-2", "red/sessions-2", id_text(left.id).s,
+			       id_text(eg.m[0].id).s };
+	for (size_t i = 0; i < ARRAY_LEN(gone); i++) {
+		assert_string_equal(ask(c, gone[i]), "*-1\r\n");
+	}
+	assert_true(contains(say(c, "INFO sentinel"), "sentinel_masters:1\r\n"));
+	assert_false(contains(say(c, "SENTINEL masters"), eg.address[0]));
+	assert_false(contains(say(c, "SENTINEL replicas sessions"), eg.address[0]));
+}
+
 static void a_switch_is_told_to_those_who_may_know(void **)
 {
 	auto_scene sc = scene_new("token");
@@ -399,6 +466,26 @@ static void a_source_that_is_down_is_marked_and_still_named(void **)
 		  PHASE_RESTART_COMPARE,
 		  MEMBER_ACTIVE,
 		  true },
+		{ "it is ejected",
+		  { .proc = PROC_RUNNING, .role = SERVER_ROLE_MASTER },
+		  PHASE_EJECT_SEAL,
+		  MEMBER_ACTIVE,
+		  true },
+		{ "it is a replica",
+		  { .proc = PROC_RUNNING, .role = SERVER_ROLE_REPLICA },
+		  PHASE_NONE,
+		  MEMBER_ACTIVE,
+		  true },
+		{ "it is about to be promoted",
+		  { .proc = PROC_RUNNING, .role = SERVER_ROLE_REPLICA },
+		  PHASE_HANDOVER_PROMOTE,
+		  MEMBER_ACTIVE,
+		  false },
+		{ "it died before it was promoted",
+		  { .proc = PROC_EXITED, .role = SERVER_ROLE_REPLICA },
+		  PHASE_HANDOVER_PROMOTE,
+		  MEMBER_ACTIVE,
+		  true },
 		{ "it serves again",
 		  { .proc = PROC_RUNNING, .role = SERVER_ROLE_MASTER },
 		  PHASE_NONE,
@@ -416,6 +503,7 @@ static void a_source_that_is_down_is_marked_and_still_named(void **)
 		o.instance = eg.m[0].id;
 		eg.m[0].state = cases[i].state;
 		eg.g.op.phase = cases[i].phase;
+		/* the reconciler does not run here, so any kind will do */
 		eg.g.op.kind = cases[i].phase == PHASE_NONE ? OP_NONE : OP_RESTART;
 		change(&sc, &eg);
 		report(&sc, &o);
@@ -498,6 +586,7 @@ int main(void)
 		cmocka_unit_test(names_come_and_go_with_the_records),
 		cmocka_unit_test(a_token_opens_its_project_alone),
 		cmocka_unit_test(a_switch_is_told_at_its_commit),
+		cmocka_unit_test(who_was_ejected_is_not_found_any_more),
 		cmocka_unit_test(a_switch_is_told_to_those_who_may_know),
 		cmocka_unit_test(a_source_that_is_down_is_marked_and_still_named),
 		cmocka_unit_test(a_replica_without_all_data_is_nothing_to_read_from),
