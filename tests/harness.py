@@ -23,6 +23,8 @@ import redis
 BUILD = os.environ.get("TANIST_BUILD") or os.path.join(os.path.dirname(__file__), "..", "build")
 BUILD = os.path.abspath(BUILD)
 TANIST = os.path.join(BUILD, "tanist")
+# The kind of server that is created where a test names none; ./check --all has it in PATH.
+DATASTORE = os.environ.get("TANIST_TEST_DATASTORE", "redis")
 
 
 def wait_until(what, probe, limit=20.0, every=0.02):
@@ -115,10 +117,69 @@ class Api:
         return body
 
 
+class Crash:
+    """Where tanistd or the agent is to stop next (src/base/crash.h), one point after another in
+    one life. Dev(env=crash.env) knows of it; without crash points in the build nothing stops."""
+
+    def __init__(self):
+        self.own = tempfile.TemporaryDirectory(prefix="tanist-crash-")
+        self.wanted = os.path.join(self.own.name, "wanted")
+        self.flag = os.path.join(self.own.name, "flag")
+        self.env = {"TANIST_CRASH": "@" + self.wanted, "TANIST_CRASH_FLAG": self.flag,
+                    "TANIST_CRASH_SIGNAL": "STOP"}
+
+    def arm(self, point):
+        """Whoever comes there next stops. None: nobody."""
+        with open(self.wanted + ".new", "w") as f:
+            f.write(point or "")
+        os.rename(self.wanted + ".new", self.wanted)
+        for path in (self.flag + ".passes", self.flag):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+
+    def stopped(self):
+        """The process that stands still at the point, or None."""
+        text = attempt(lambda: open(self.flag).read()) or ""
+        return int(text) if text.endswith("\n") and attempt(
+            lambda: process_state(int(text))) == "T" else None
+
+    def reached(self, limit=30):
+        return wait_until("somebody comes to the point", self.stopped, limit, every=0.002)
+
+    def go_on(self, then=None):
+        """The one that stands still goes on, and stops next at `then`."""
+        pid = self.stopped()
+        self.arm(then)
+        if pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+    def close(self):
+        self.go_on()
+        self.own.cleanup()
+
+
+def crash_points():
+    """The points of tanistd and the agent; none at all in a build without -Dcrash_points=true."""
+    found = []
+    for program in ("tanistd", "tanist-agent"):
+        done = subprocess.run([os.path.join(BUILD, program), "--crash-points"], text=True,
+                              capture_output=True, timeout=30)
+        assert done.returncode in (0, 2), done.stderr
+        found += done.stdout.split()
+    return found
+
+
+def process_state(pid):
+    """The letter of /proc/PID/stat."""
+    with open(f"/proc/{pid}/stat") as f:
+        return f.read().rsplit(")", 1)[1].split()[0]
+
+
 class Dev:
     """One `tanist dev`. Use as a context manager, or stop() it."""
 
-    def __init__(self, folder=None, settings=(), env=None, start=True):
+    def __init__(self, folder=None, settings=(), env=None, start=True, discovery=False):
         self.own = tempfile.TemporaryDirectory(prefix="tanist-test-") if folder is None else None
         self.dir = folder or os.path.join(self.own.name, "state")
         self.range = AddressRange()
@@ -127,6 +188,9 @@ class Dev:
         # Off unless start("--sentinel", ...): the default address is one for the whole machine.
         # None: as tanist dev does it by itself.
         self.discovery = "discovery.listen="
+        self.discovery_port = free_port() if discovery else None
+        if discovery:
+            self.discovery += f"127.0.0.1:{self.discovery_port}"
         self.env = dict(os.environ, **(env or {}))
         self.process = None
         if start:
@@ -141,7 +205,8 @@ class Dev:
     def start(self, *more, limit=60):
         words = [TANIST, "dev", "--dir", self.dir, "--listen", self.listen,
                  "--addresses", str(self.range), *more]
-        for setting in [*filter(None, [self.discovery]), *self.settings]:
+        for setting in [f"redis.default_datastore={DATASTORE}",
+                        *filter(None, [self.discovery]), *self.settings]:
             words += ["--set", setting]
         os.makedirs(os.path.dirname(self.dir), exist_ok=True)
         self.log = open(self.dir + ".dev.log", "ab")
@@ -278,6 +343,51 @@ class Dev:
                 limit, every=0.1)
         except AssertionError as e:
             raise AssertionError(f"{e}\n{self.show(name)}\n{self.words()}") from None
+
+    # The same through the API, without a process for each.
+
+    def look(self, instance):
+        return self.api.get(f"/instances/{instance['id']}")["instance"]
+
+    def ask(self, instance, action, **body):
+        """An action: its status and the message of its refusal."""
+        status, answer = self.api.call("POST", f"/instances/{instance['id']}/action",
+                                       {action: body})
+        return status, list(answer.values())[0].get("message", "") if answer else ""
+
+    def begin(self, instance, action, patience=0, **body):
+        """Asks for the action, which must be accepted; returns what waits for its outcome. Right
+        after a change the control plane may not have heard yet that all is well again: `patience`
+        is for how many seconds a 422 is no failure."""
+        before, end = self.look(instance).get("last_operation"), time.monotonic() + patience
+        status, message = self.ask(instance, action, **body)
+        while status == 422 and time.monotonic() < end:
+            time.sleep(0.05)
+            status, message = self.ask(instance, action, **body)
+        assert status == 202, (action, status, message)
+        return lambda limit=60: self.outcome(instance, before, limit)
+
+    def outcome(self, instance, before, limit=60):
+        """last_operation, once it is another one than `before`."""
+        def ended():
+            now = self.look(instance)
+            last = now.get("last_operation")
+            return last if last and last != before and not now.get("operation") else None
+        try:
+            return wait_until("the operation has ended", ended, limit, every=0.01)
+        except AssertionError as e:
+            raise AssertionError(f"{e}\n{self.look(instance)}\n{self.words()}") from None
+
+    def promote(self, instance, limit=60, patience=0):
+        """A handover to it that is done."""
+        last = self.begin(instance, "promote_to_replica_source", patience)(limit)
+        assert last["done"], (last, self.words())
+        return last
+
+    def source_of(self, instance):
+        """The id of the source of its group, as the API says."""
+        now = self.look(instance)
+        return now["replica_of"]["id"] if now.get("replica_of") else now["id"]
 
     # What the servers say.
 

@@ -56,6 +56,7 @@ class Control:
         self.lock = threading.Condition()
         self.goals, self.watches = {}, {}
         self.revision, self.watch_revision = 0, 1
+        self.asked = 0  # for goals after this revision: those before have arrived
         self.reports, self.observations, self.times, self.orphans = [], {}, {}, []
         self.known_sessions, self.installation = set(), str(uuid.uuid4())
         self.connections = []
@@ -63,6 +64,7 @@ class Control:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # head and body of an answer go out one by one
 
             def setup(self):
                 super().setup()
@@ -136,6 +138,7 @@ class Control:
 
     def wait_goals(self, after, watch, wait_s):
         with self.lock:
+            self.asked = after
             self.lock.wait_for(lambda: self.closing or after == 0 or watch != self.watch_revision or
                                self.revision > after, wait_s)
             return {"wire": 1, "installation": self.installation, "revision": self.revision,
@@ -158,9 +161,9 @@ class Control:
             goal["revision"] = self.revision
             self.lock.notify_all()
 
-    def watch(self, instance, number, stream):
+    def watch(self, instance, number, stream, **live):
         with self.lock:
-            self.watches[instance] = {"instance": instance, "watch": number, "stream": stream}
+            self.watches[instance] = {"instance": instance, "watch": number, "stream": stream, **live}
             self.watch_revision += 1
             self.lock.notify_all()
 
@@ -176,12 +179,15 @@ class Redis:
         self.file = self.sock.makefile("rb")
 
     def __call__(self, *words):
+        self.send(*words)
+        return self.read()
+
+    def send(self, *words):
         out = [b"*%d\r\n" % len(words)]
         for w in words:
             w = str(w).encode()
             out.append(b"$%d\r\n%s\r\n" % (len(w), w))
         self.sock.sendall(b"".join(out))
-        return self.read()
 
     def read(self):
         line = self.file.readline().rstrip(b"\r\n").decode()

@@ -62,7 +62,7 @@ def test_malformed_bodies(dev, body):
                                                   "restorePoint", "configuration", "users",
                                                   "databases", "access", "availability_zone",
                                                   "volume.size", "datastore.type",
-                                                  "datastore.version"])
+                                                  "datastore.version", "durability"])
 def test_wrong_types_and_values(dev, field):
     """Each odd value in each field: an error below 500 that names the field, or (where Trove lets
     it pass) an instance that is then taken away again."""
@@ -79,6 +79,49 @@ def test_wrong_types_and_values(dev, field):
             dev.tanist("delete", answer["instance"]["id"], "--wait")
         elif status == 400:
             assert last in json.dumps(answer) or "body" in json.dumps(answer), (field, odd, answer)
+
+
+ACTIONS = ["promote_to_replica_source", "eject_replica_source", "cancel", "attach", "durability",
+           "delete_group", "adopt", "start", "restart", "resize", "reset_status"]
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_odd_values_of_actions(dev, action):
+    """Where Trove looks at no value, the states of these two make that a refusal as well."""
+    source, replica = dev.show("witness"), dev.show("witness-replica")
+    for odd in ODD:
+        about = source if action == "promote_to_replica_source" else replica
+        if action == "delete_group" and isinstance(odd, dict):
+            continue  # means it
+        refused(dev, "POST", f"/instances/{about['id']}/action", {action: odd})
+    for key, odd in itertools.product(("accept_data_loss", "replica_of", "x"), ODD):
+        if action == "delete_group" or (action == "promote_to_replica_source"):
+            continue
+        refused(dev, "POST", f"/instances/{replica['id']}/action", {action: {key: odd}})
+    refused(dev, "POST", f"/instances/{replica['id']}/action", {action: {}, "cancel2": {}})
+
+
+def test_operations_that_cannot_begin(dev):
+    source, replica = dev.show("witness"), dev.show("witness-replica")
+
+    def act(about, action, status, words):
+        got, answer = refused(dev, "POST", f"/instances/{about['id']}/action", action)
+        assert got == status and words in json.dumps(answer), (action, got, answer)
+    act(source, {"promote_to_replica_source": {}}, 400, "is not a replica")
+    act(replica, {"eject_replica_source": {}}, 400, "is not a replica source")
+    act(source, {"eject_replica_source": {}}, 400, "current heartbeat")
+    act(source, {"eject_replica_source": {"accept_data_loss": True}}, 400, "current heartbeat")
+    act(source, {"cancel": {}}, 422, "Nothing runs")
+    act(replica, {"attach": {"replica_of": source["id"]}}, 422, "ACTIVE")
+    act(source, {"durability": "bounded(9)"}, 400, "has 1")
+    for key in ("replica_of", "slave_of"):
+        for value in ODD:
+            status, _ = refused(dev, "PATCH", f"/instances/{source['id']}",
+                                {"instance": {key: value}})
+            assert status == 400
+    unknown = "00000000-0000-4000-8000-00000000dead"
+    for name in (unknown, "witness", "x" * 5000):
+        assert refused(dev, "GET", f"/instances/{name}/election", None)[0] == 404
 
 
 def test_unknown_ids_and_other_projects(dev):

@@ -1,16 +1,20 @@
-"""Debian's own clients, unmodified, do their work: list, create, create replicas, show, delete."""
+"""Debian's own clients, unmodified, do their work: list, create, create replicas, show, delete,
+promote, eject, detach."""
 import json
 import os
+import signal
 import subprocess
 
 import pytest
 
+from groups import Group
 from harness import Dev, wait_until
 
 
 @pytest.fixture(scope="module")
 def dev():
-    with Dev() as d:
+    # A dead server is left alone: the test decides, not the restart.
+    with Dev(settings=["agent.restart_delay=60000"]) as d:
         yield d
 
 
@@ -108,3 +112,95 @@ def test_trove(dev):
         gone(dev, name)
     client.run("delete", "tr-source")
     gone(dev, "tr-source")
+
+
+# Changes of the source.
+
+def openstack_words(action):
+    return ["database", "instance", action]
+
+
+def trove_words(action):
+    return [{"promote": "promote-to-replica-source", "eject": "eject-replica-source",
+             "detach": "detach-replica"}[action]]
+
+
+TOOLS = {"openstack": (openstack, openstack_words), "trove": (trove, trove_words)}
+
+
+@pytest.fixture(params=TOOLS)
+def tool(request, dev):
+    """tool("promote", name): a client's word for it."""
+    make, words = TOOLS[request.param]
+    client = make(dev)
+
+    def run(action, name, **how):
+        return client.run(*words(action), name, **how)
+    run.name = request.param
+    return run
+
+
+@pytest.fixture()
+def group(dev, tool, request):
+    g = Group(dev, name=f"{tool.name}-{request.function.__name__.rpartition('_')[2]}")
+    yield g
+    dev.tanist("delete", g.members[-1]["id"], "--group", "--wait")
+
+
+def test_a_client_may_promote(dev, tool, group):
+    """All members say PROMOTE while it runs, as Trove's do, and ACTIVE in the end."""
+    old, target = group.members[0], group.members[1]
+    group.fill(100)
+    copies = group.full_copies()
+    tool("promote", target["name"])
+    wait_until("it has ended", lambda: not dev.look(target).get("operation"))
+    assert group.settle() is target
+    assert group.has_all(target, 100) and group.full_copies() == copies
+    assert dev.look(target)["last_operation"]["done"]
+    assert {r["id"] for r in dev.look(target)["replicas"]} == {m["id"] for m in group.members} - {
+        target["id"]}
+    assert dev.look(old)["replica_of"]["id"] == target["id"]
+
+    refused = tool("promote", target["name"], check=False)
+    assert refused.returncode == 1
+    assert f"Instance {target['id']} is not a replica. (HTTP 400)" in refused.stdout + refused.stderr
+
+
+def test_a_client_may_eject(dev, tool, group):
+    old = group.members[0]
+    group.fill(100)
+    refused = tool("eject", old["name"], check=False)
+    assert refused.returncode == 1
+    assert "cannot be ejected as it has a current heartbeat" in refused.stdout + refused.stderr
+    refused = tool("eject", group.members[1]["name"], check=False)
+    assert "is not a replica source" in refused.stdout + refused.stderr
+
+    os.kill(dev.pid(old), signal.SIGKILL)
+    wait_until("it is known to be gone", lambda: dev.look(old)["operating_status"] != "HEALTHY")
+    tool("eject", old["name"])
+    group.members.remove(old)
+    group.settle()
+    assert group.has_all(group.source(), 100)
+    left = dev.look(old)
+    assert left["status"] == "BLOCKED" and "replica_of" not in left and not left.get("replicas")
+    dev.tanist("delete", old["id"], "--wait")
+
+
+def test_a_client_may_detach(dev, tool, group):
+    replica = group.members[2]
+    group.fill(100)
+    done = tool("detach", replica["name"], check=False)
+    if tool.name == "trove":
+        # Debian 12's crashes in itself, before it sends anything.
+        assert done.returncode != 0 and "object has no attribute 'edit'" in done.stderr
+        assert dev.look(replica)["replica_of"]["id"] == group.members[0]["id"]
+        return
+    assert done.returncode == 0, done.stderr
+    wait_until("it is a source", lambda: dev.look(replica)["status"] == "ACTIVE"
+               and dev.redis(replica).info("replication")["role"] == "master")
+    shown = dev.look(replica)
+    assert "replica_of" not in shown and shown["group_id"] != dev.look(group.members[0])["group_id"]
+    assert dev.redis(replica).set("own", "1") and group.has_all(replica, 100)
+    group.members.remove(replica)
+    group.settle()
+    dev.tanist("delete", replica["id"], "--wait")

@@ -16,32 +16,28 @@ import json
 import os
 import re
 import signal
-import subprocess
 import tempfile
 import threading
 
 import pytest
 
-from harness import BUILD, Dev, attempt, wait_until
+from harness import Dev, attempt, crash_points, process_state, wait_until
 
 SIDE_BY_SIDE = 4
 LIMIT = 60
 
 
-# The points
-
-def points():
-    """None at all in a build without -Dcrash_points=true."""
-    found = []
-    for program in ("tanistd", "tanist-agent"):
-        done = subprocess.run([os.path.join(BUILD, program), "--crash-points"], text=True,
-                              capture_output=True, timeout=30)
-        assert done.returncode in (0, 2), done.stderr
-        found += done.stdout.split()
-    return found
+def is_of_a_change(point):
+    """Of a handover, an eject or a detach: crash_change_test.py."""
+    return point.startswith(("phase.handover-", "phase.eject-", "phase.detach-",
+                             "member.fenced.")) or point in CHANGE_ACTS
 
 
-POINTS = points()
+#: Acts of the agent that no other operation brings.
+CHANGE_ACTS = [f"act.{act}.{when}" for act in
+               ("fence", "yield", "release", "unfence", "seal", "drop-clients")
+               for when in ("before", "after")]
+POINTS = [p for p in crash_points() if not is_of_a_change(p)]
 pytestmark = pytest.mark.skipif(not POINTS, reason="this build has no crash points")
 
 
@@ -241,11 +237,6 @@ def life_of(point):
 
 # Living
 
-def state_of_process(pid):
-    with open(f"/proc/{pid}/stat") as f:
-        return f.read().rsplit(")", 1)[1].split()[0]
-
-
 def role_of(pid):
     with open(os.path.join(os.readlink(f"/proc/{pid}/cwd"), "..", "goal.json")) as f:
         return json.load(f)["role"]
@@ -255,7 +246,7 @@ def kill_at_the_point(d, who, flag, over):
     """The program has stopped at the point: servers die there, then it goes on."""
     while not over.wait(0.01):
         text = attempt(lambda: open(flag).read()) or ""
-        if not text.endswith("\n") or attempt(lambda: state_of_process(int(text))) != "T":
+        if not text.endswith("\n") or attempt(lambda: process_state(int(text))) != "T":
             continue
         for pid in d.server_pids():
             if who == "servers" or attempt(lambda pid=pid: role_of(pid)) == who:
