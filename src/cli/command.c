@@ -106,8 +106,8 @@ const struct command commands[] = {
 	  "INSTANCE is any member of the group. With async the source takes writes by itself. With a "
 	  "number K it takes none while fewer than K replicas are linked, and an eject refuses a winner "
 	  "that might lack a write which K replicas had. The setting does not wait for anybody: a single "
-	  "write is certain only when the client used WAIT K. The answer says what holds; without async or "
-	  "a number the command asks for nothing but that." },
+	  "write is certain only when the client used WAIT K. The answer says what holds; without async "
+	  "or a number the command asks for nothing but that." },
 	{ "topology", "[INSTANCE]", 0, 1,
 	  0,
 	  NEEDS_SERVER, cmd_topology, "Show each source with its replicas",

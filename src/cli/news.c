@@ -6,9 +6,9 @@
 #include "base/clock.h"
 
 enum {
-	POLL_MS = 500,     /* where there is no event stream */
-	AWAY_MS = 20'000,  /* a control plane that restarts is back long before */
-	ANSWER_S = 5,      /* a held request may take so much longer */
+	POLL_MS = 500,    /* where there is no event stream */
+	AWAY_MS = 20'000, /* a control plane that restarts is back long before */
+	ANSWER_S = 5,     /* a held request may take so much longer */
 };
 
 struct news news_start(struct api *api, int64_t deadline_ms)
@@ -48,8 +48,7 @@ static void pause_ms(int64_t ms)
 }
 
 /* Remembers the last number; true when one of the events is a reason to look. */
-static bool read_events(struct news *n, const json_t *answer, news_about_fn *about,
-			const void *arg)
+static bool read_events(struct news *n, const json_t *answer, news_about_fn *about, const void *arg)
 {
 	const json_t *events = api_array(answer, "events");
 	bool ours = false;

@@ -49,6 +49,9 @@ static void be_fenced(struct goal *goal)
 {
 	goal->role = GOAL_GUARDED;
 	goal->kill_hung = true;
+	/* Settings come before roles: one that still serves must not take writes in between. */
+	goal->min_slaves_to_write = FENCE_MIN_SLAVES;
+	goal->min_slaves_max_lag_s = DURABILITY_MAX_LAG_S;
 }
 
 static void be_source(const struct group *g, const struct member *m, struct goal *goal)

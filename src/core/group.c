@@ -229,6 +229,45 @@ static void ask_for_readers(struct step *s)
 	step_wake(s, in->reader_until_ms);
 }
 
+static bool follows_unknown_stream(const struct step *s, const struct member *source)
+{
+	struct replid current = step_current_replid(s);
+
+	for (size_t i = 0; i < s->g->nmembers; i++) {
+		const struct observation *o = step_obs(s, i);
+
+		if (o != NULL && server_linked_to(o, source) && replid_known(&o->replid) &&
+		    !replid_eq(&o->replid, &current)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/*
+ * A source that had no backlog yet gives its stream a new id when its first replica links, and an
+ * agent looks once a second. Should the source die within that second, its replicas would follow a
+ * stream that nobody knows: so it is asked at once.
+ */
+static void ask_for_stream(struct step *s)
+{
+	struct group_live *l = s->live;
+	size_t source = step_index(s, s->g->source);
+
+	if (source == s->g->nmembers || !follows_unknown_stream(s, &s->g->members[source])) {
+		l->stream_watch = 0;
+		return;
+	}
+	if (l->stream_watch == 0) {
+		l->stream_watch = s->in->fresh_watch;
+	}
+	const struct observation *o = step_obs(s, source);
+
+	if (o != NULL && !watch_answers(o->watch, l->stream_watch) && l->watch < l->stream_watch) {
+		l->watch = l->stream_watch;
+	}
+}
+
 static bool rule_operation(struct step *s)
 {
 	switch (s->g->op.phase) {
@@ -276,6 +315,7 @@ void group_step(struct group *g, struct group_live *live, const struct group_in 
 	restart_ask_replicas(&s);
 	ask_for_operation(&s);
 	ask_for_readers(&s);
+	ask_for_stream(&s);
 	remember(&s);
 	if (rule_op_moot(&s) || rule_deleted(&s) || rule_operation(&s) ||
 	    writes_stand_still(g->op.phase) || rule_restart(&s) || rule_durability(&s)) {

@@ -99,6 +99,7 @@ struct group_live {
 	enum op_phase phase_seen;  /* the phase that phase_since_ms is about */
 	uint64_t watch; /* number the agents of all members are to answer with; 0: no need */
 	uint64_t compare_watch; /* restart: replicas' figures count from this number on; 0: not asked */
+	uint64_t stream_watch; /* the source is to tell its stream's id with this number; 0: no need */
 	bool watch_all; /* fresh offsets wanted all the time (a replica is about to attach) */
 	/* Operations; see struct goal_live. */
 	uint64_t op_watch;   /* what was seen counts from this number on; 0: not asked in this phase */

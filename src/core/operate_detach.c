@@ -288,6 +288,12 @@ bool operate_attach(const struct group *from, const struct group *to, const stru
 			       "which run's data would be given up. Try again when it is.",
 			       id_text(m->id).s);
 	}
+	if (o->role == SERVER_ROLE_MASTER) {
+		return err_set(e, ERR_UNPROCESSABLE,
+			       "Instance %s: its agent has not fenced it yet, so it may still take "
+			       "writes. Try again in a moment.",
+			       id_text(m->id).s);
+	}
 	copy_group(from, &ret->from, ret->from_members, ret->from_history);
 	copy_group(to, &ret->to, ret->to_members, ret->to_history);
 	join(ret, m, &o->run_id, in->wall_ms);

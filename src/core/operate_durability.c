@@ -50,15 +50,18 @@ static void add_election(char *buf, size_t size, const struct group *g, size_t n
 	} else if (n == 1) {
 		add(buf, size, " An eject finds every such write on the replica");
 	} else if (k == n) {
-		add(buf, size, " An eject finds every such write on any one replica that it reaches");
+		add(buf, size,
+		    " An eject finds every such write on any one replica that it reaches");
 	} else if (k == 1) {
 		add(buf, size,
-		    " An eject finds every such write when it reaches all %zu replicas; with fewer it "
+		    " An eject finds every such write when it reaches all %zu replicas; with fewer "
+		    "it "
 		    "needs the operator's word",
 		    n);
 	} else {
 		add(buf, size,
-		    " An eject finds every such write when it reaches %zu of the %zu replicas; with "
+		    " An eject finds every such write when it reaches %zu of the %zu replicas; "
+		    "with "
 		    "fewer it needs the operator's word",
 		    n - k + 1, n);
 	}
@@ -92,7 +95,8 @@ const char *operate_promise(const struct group *g, char *buf, size_t size)
 	}
 	if (k > n) {
 		add(buf, size,
-		    "The source takes no writes: %" PRIu32 " replica%s must answer it, and %zu hold%s "
+		    "The source takes no writes: %" PRIu32
+		    " replica%s must answer it, and %zu hold%s "
 		    "its data. Add a replica or lower the durability.",
 		    k, k == 1 ? "" : "s", n, n == 1 ? "s" : "");
 		return buf;
@@ -117,8 +121,8 @@ bool operate_durability(struct group *g, const struct operate_in *in, uint32_t k
 	(void)in;
 	if (k > n) {
 		return err_set(e, ERR_INVALID,
-			       "Durability bounded(%" PRIu32
-			       ") needs %" PRIu32 " replicas that hold the source's data, the group "
+			       "Durability bounded(%" PRIu32 ") needs %" PRIu32
+			       " replicas that hold the source's data, the group "
 			       "has %zu: its source would take no write.",
 			       k, k, n);
 	}

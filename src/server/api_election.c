@@ -140,8 +140,7 @@ static void hold_election(struct call *c, const struct entry *en, struct str *bo
 	struct election *el = arena_alloc(c->arena, sizeof *el);
 	struct jw w = { .out = body };
 
-	election_hold(en->g, &in,
-		      group_is_sealing(en->g) ? ELECTION_SEALED : ELECTION_DRY_RUN,
+	election_hold(en->g, &in, group_is_sealing(en->g) ? ELECTION_SEALED : ELECTION_DRY_RUN,
 		      en->g->op.accept_data_loss, el);
 	jw_object(&w, NULL);
 	write_election(&w, el, en, asked->watch);

@@ -40,10 +40,10 @@ struct reconcile_state {
 	/* The commit under way: live as group_step() left it, shown together with the record. */
 	struct group_live next_live;
 	size_t next_nmembers;
-	unsigned failures; /* commits in a row that failed */
-	int64_t retry_ms;  /* not before; 0: at once */
-	int64_t began_ms;  /* the commit under way, or the first of those that failed */
-	int64_t held_up_ms; /* by a slow commit that no event has told of yet */
+	unsigned failures;       /* commits in a row that failed */
+	int64_t retry_ms;        /* not before; 0: at once */
+	int64_t began_ms;        /* the commit under way, or the first of those that failed */
+	int64_t held_up_ms;      /* by a slow commit that no event has told of yet */
 	uint64_t reader_watch;   /* the newest question of reconcile_ask(); 0: none so far .. */
 	int64_t reader_until_ms; /* .. open until then */
 	struct told told;

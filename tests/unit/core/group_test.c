@@ -1066,6 +1066,31 @@ static void a_reader_has_all_asked_until_they_answered(void **)
 	assert_int_equal(w.live.watch, 0);
 }
 
+/* Right behind a restart: should the source die now, its replicas' stream must be known. */
+static void a_stream_that_nobody_knows_is_asked_for(void **)
+{
+	struct world w;
+
+	with_replicas(&w);
+	settle(&w);
+	assert_int_equal(w.live.watch, 0);
+	w.obs[R1].replid = (struct replid){ HIST_3 };
+	settle(&w);
+	assert_int_not_equal(w.live.watch, 0);
+	w.obs[SOURCE].watch = w.live.watch;
+	settle(&w);
+	assert_int_equal(w.live.watch, 0); /* asked once */
+
+	w.obs[SOURCE].replid = (struct replid){ HIST_3 };
+	expect_events(&w, "epoch.started ");
+	assert_string_equal(w.history[0].replid.s, HIST_3);
+
+	w.obs[R1].replid = (struct replid){ HIST_1 };
+	w.obs[R1].link_up = false; /* it tells of another time */
+	settle(&w);
+	assert_int_equal(w.live.watch, 0);
+}
+
 static void history_keeps_the_newest_reigns(void **)
 {
 	struct world w;
@@ -1304,6 +1329,7 @@ int main(void)
 		cmocka_unit_test(adopting_follows_a_handover_but_no_hand),
 		cmocka_unit_test(adopting_helps_a_delete),
 		cmocka_unit_test(a_reader_has_all_asked_until_they_answered),
+		cmocka_unit_test(a_stream_that_nobody_knows_is_asked_for),
 		cmocka_unit_test(a_detach_ends_when_its_server_is_a_master),
 		cmocka_unit_test(a_detach_whose_server_fails_or_restarts_ends),
 		cmocka_unit_test(history_keeps_the_newest_reigns),

@@ -506,6 +506,8 @@ static void make_ejected(struct world *w, struct member *m, struct group *from)
 				.source = m->id, .members = m, .nmembers = 1, .history = w->history,
 				.nhistory = 1 };
 	w->obs[S].run_id = (struct replid){ RUN_2 };
+	w->obs[S].role = SERVER_ROLE_REPLICA;
+	w->obs[S].guarded = true;
 	w->g.nmembers = 2;
 }
 
@@ -529,6 +531,7 @@ static void an_ejected_source_joins_as_one_that_holds_nothing(void **)
 	assert_false(joined->attached_once);
 	assert_string_equal(joined->accepted_run.s, RUN_2);
 	assert_int_equal(joined->fault.kind, FAULT_NONE);
+	assert_true(joined->demoted); /* a later run that waits guarded holds no more than this one */
 	assert_int_equal(w.g.nmembers, 2);
 	from.epoch = 2;
 	assert_true(operate_attach(&from, &w.g, &w.in, m.id, &w.pair, &w.ev, &w.e));
