@@ -176,6 +176,23 @@ def process_state(pid):
         return f.read().rsplit(")", 1)[1].split()[0]
 
 
+def servers_below(folder):
+    """Their pids: servers that run below this folder, by the folder they are in."""
+    found = []
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        try:
+            with open(f"/proc/{name}/cmdline", "rb") as f:
+                first = f.read()
+            cwd = os.readlink(f"/proc/{name}/cwd")
+        except OSError:
+            continue
+        if b"-server" in first.split(b"\0")[0] and cwd.startswith(folder + "/"):
+            found.append(int(name))
+    return found
+
+
 class Dev:
     """One `tanist dev`. Use as a context manager, or stop() it."""
 
@@ -291,20 +308,7 @@ class Dev:
                           f"/tmp/tanist-{os.geteuid()}-{host[:8]}", ignore_errors=True)
 
     def server_pids(self):
-        """Servers below this folder that run: by the folder on their command line."""
-        found = []
-        for name in os.listdir("/proc"):
-            if not name.isdigit():
-                continue
-            try:
-                with open(f"/proc/{name}/cmdline", "rb") as f:
-                    first = f.read()
-                cwd = os.readlink(f"/proc/{name}/cwd")
-            except OSError:
-                continue
-            if b"-server" in first.split(b"\0")[0] and cwd.startswith(self.dir + "/"):
-                found.append(int(name))
-        return found
+        return servers_below(self.dir)
 
     # What a person does.
 

@@ -147,8 +147,9 @@ static int64_t earlier(int64_t a, int64_t b)
 static void rest(struct engine *e, int64_t wake_ms)
 {
 	int64_t save_ms = e->incoming.len > 0 ? e->save_again_ms : 0;
+	int64_t disk_ms = earlier(save_ms, goal_settle_at(e));
 
-	engine_rest(e, earlier(next_look(e, clock_ms()), earlier(wake_ms, save_ms)));
+	engine_rest(e, earlier(next_look(e, clock_ms()), earlier(wake_ms, disk_ms)));
 }
 
 /* An act that failed, or repeats itself without end, is not tried at full speed. */
@@ -479,6 +480,8 @@ void engine_turn(void *arg)
 		engine_rest(e, 0);
 	} else if (goal_save_is_due(e)) {
 		goal_save(e);
+	} else if (goal_settle_at(e) != 0 && clock_ms() >= goal_settle_at(e)) {
+		goal_settle(e);
 	} else if (e->run.process == NULL && keeper_must_wait(e)) {
 		engine_rest(e, 0); /* the keeper wakes us */
 	} else if (!e->has_goal) {

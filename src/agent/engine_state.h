@@ -55,6 +55,7 @@ struct engine {
 	uint64_t newest_epoch, newest_revision; /* of `incoming`, or of the goal */
 	enum goal_run newest_run, saving_run;
 	int64_t save_again_ms; /* the last one could not be saved; 0: nothing to wait for */
+	int64_t settle_ms;     /* goal_file_settle() is due then; 0: it was called */
 
 	struct run run;
 	struct redis *redis;
@@ -109,6 +110,8 @@ struct engine {
 void goal_load(struct engine *e);
 bool goal_save_is_due(const struct engine *e);
 void goal_save(struct engine *e); /* then the cycle goes on */
+int64_t goal_settle_at(const struct engine *e); /* point in time; 0: never */
+void goal_settle(struct engine *e); /* then the cycle goes on */
 
 /* One turn of the cycle; the callback of `timer` and `now`. */
 void engine_turn(void *arg);

@@ -219,6 +219,7 @@ static bool find(const struct paths *p, struct found *f, struct arena *a, struct
 		 struct err *e)
 {
 	struct goal from_slot, from_json;
+	struct err why;
 
 	f->has_slots = slots_read(p->goal_slots, &f->slots, NULL);
 	const struct slot *s = &f->slots.newest;
@@ -226,14 +227,14 @@ static bool find(const struct paths *p, struct found *f, struct arena *a, struct
 	if (slot && !wire_read_goal(s->json, s->len, a, &from_slot, e)) {
 		return err_wrap(e, "'%s'", p->goal_slots);
 	}
-	bool json = file_read(p->goal, WIRE_BODY_MAX, &f->json, e) &&
-		    wire_read_goal(str_cstr(&f->json), f->json.len, a, &from_json, e);
+	bool json = file_read(p->goal, WIRE_BODY_MAX, &f->json, &why) &&
+		    wire_read_goal(str_cstr(&f->json), f->json.len, a, &from_json, &why);
 	if (slot && json) {
 		slot = goal_cmp(from_slot.epoch, from_slot.revision, from_json.epoch,
 				from_json.revision) >= 0;
 	}
 	if (!slot && !json) {
-		return false;
+		return err_set(e, why.code, "%s", why.msg);
 	}
 	f->text = slot ? s->json : f->json.p;
 	f->len = slot ? s->len : f->json.len;
@@ -244,9 +245,8 @@ static bool find(const struct paths *p, struct found *f, struct arena *a, struct
 bool goal_file_load(const struct paths *p, struct arena *a, struct goal *ret, struct err *e)
 {
 	auto_found f = {};
-	struct err why;
 
-	return find(p, &f, a, ret, &why) || err_set(e, why.code, "%s", why.msg);
+	return find(p, &f, a, ret, e);
 }
 
 bool goal_file_settle(const struct paths *p, struct err *e)
@@ -254,10 +254,9 @@ bool goal_file_settle(const struct paths *p, struct err *e)
 	auto_found f = {};
 	auto_arena a = {};
 	struct goal g;
-	struct err why;
 
-	if (!find(p, &f, &a, &g, &why)) {
-		return err_set(e, why.code, "%s", why.msg);
+	if (!find(p, &f, &a, &g, e)) {
+		return false;
 	}
 	bool behind = f.json.len != f.len || memcmp(str_cstr(&f.json), f.text, f.len) != 0;
 	if (behind && !file_replace(p->goal, f.text, f.len, 0600, e)) {

@@ -4,13 +4,18 @@
  */
 #include "agent/engine_state.h"
 
+#include "agent/goal_file.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "io/file.h"
 #include "proto/wire.h"
 
-enum { SAVE_AGAIN_MS = 1000 };
+enum {
+	SAVE_AGAIN_MS = 1000,
+	SETTLE_MS = 1000, /* without another goal: those of an operation come close together */
+	SETTLE_AGAIN_MS = 60000,
+};
 
 struct goal_saving {
 	struct engine *e;
@@ -25,7 +30,7 @@ static void save_goal_work(void *arg)
 	const struct paths *p = &s->e->paths;
 
 	s->ok = dir_make(p->dir, 0700, &s->why) && dir_make(p->data, 0700, &s->why) &&
-		file_replace(p->goal, s->text.p, s->text.len, 0600, &s->why);
+		goal_file_save(p, s->text.p, s->text.len, &s->why);
 }
 
 static bool same_secret(const struct secret *a, const struct secret *b)
@@ -66,6 +71,7 @@ static void install_goal(struct engine *e, const struct str *text)
 	e->refusals = e->repeats = 0;
 	e->trouble[0] = '\0';
 	e->moved_ms = clock_ms();
+	e->settle_ms = e->moved_ms + SETTLE_MS;
 	if (reconnect) {
 		engine_connect(e);
 	}
@@ -125,6 +131,53 @@ void goal_save(struct engine *e)
 		return;
 	}
 	engine_job(e, save_goal_work, save_goal_done, s);
+}
+
+struct goal_settling {
+	struct engine *e;
+	bool ok;
+	struct err why;
+};
+
+static void settle_work(void *arg)
+{
+	struct goal_settling *s = arg;
+
+	s->ok = goal_file_settle(&s->e->paths, &s->why);
+}
+
+static void settle_done(void *arg)
+{
+	struct goal_settling *s = arg;
+	struct engine *e = s->e;
+
+	e->settle_ms = 0;
+	if (!s->ok && file_exists(e->paths.dir)) {
+		LOG(LOG_WARN, "goal.unsettled", KV("instance", e->id), KV("reason", s->why.msg));
+		e->settle_ms = clock_ms() + SETTLE_AGAIN_MS;
+	}
+	free(s);
+	e->again = true;
+	engine_rest(e, 0);
+}
+
+/* Not while somebody's writes stand still: the disk is for what they wait for. */
+int64_t goal_settle_at(const struct engine *e)
+{
+	bool waits = e->live.urgent && e->settle_ms < e->urgent_until_ms;
+
+	return e->settle_ms != 0 && waits ? e->urgent_until_ms : e->settle_ms;
+}
+
+void goal_settle(struct engine *e)
+{
+	struct goal_settling *s = calloc(1, sizeof *s);
+
+	if (s == NULL) {
+		abort();
+	}
+	s->e = e;
+	engine_job(e, settle_work, settle_done, s);
 }
 
 /* The newest one, on its way to the disk or there. */
@@ -199,16 +252,15 @@ bool engine_take_goal(struct engine *e, const struct goal *g, struct err *err)
 
 void goal_load(struct engine *e)
 {
-	auto_str text = {};
 	struct err why;
 
-	if (!file_read(e->paths.goal, WIRE_BODY_MAX, &text, &why) ||
-	    !wire_read_goal(str_cstr(&text), text.len, &e->goal_arena, &e->goal, &why)) {
+	if (!goal_file_load(&e->paths, &e->goal_arena, &e->goal, &why)) {
 		LOG(LOG_WARN, "goal.missing", KV("instance", e->id), KV("reason", why.msg),
 		    KV("hint", "it is left alone until the control plane sends its goal"));
 		return;
 	}
 	e->has_goal = true;
+	e->settle_ms = clock_ms() + SETTLE_MS; /* the last agent may not have come to it */
 	e->newest_epoch = e->goal.epoch;
 	e->newest_revision = e->goal.revision;
 	e->newest_run = e->goal.run;

@@ -24,6 +24,7 @@ struct paths paths_of(const char *dir, const char *socket_dir, struct id instanc
 		.dir = own,
 		.data = arena_printf(a, "%s/data", own),
 		.goal = arena_printf(a, "%s/goal.json", own),
+		.goal_slots = arena_printf(a, "%s/goal.slots", own),
 		.conf = arena_printf(a, "%s/redis.conf", own),
 		.process = arena_printf(a, "%s/process.json", own),
 		.marker = arena_printf(a, "%s/marker.json", own),

@@ -12,7 +12,8 @@
 struct paths {
 	const char *dir;     /* DIR/instances/<id> */
 	const char *data;    /* the server's own folder: dump.rdb, appendonlydir/ */
-	const char *goal;    /* the durable goal */
+	const char *goal;    /* the durable goal, and where it is first: see goal_file.h */
+	const char *goal_slots;
 	const char *conf;    /* 0600: holds secrets */
 	const char *process; /* which process it is, see engine.h */
 	const char *marker;

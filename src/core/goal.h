@@ -34,7 +34,7 @@ enum goal_role {
 	GOAL_SEALED,
 };
 
-/* min-slaves-to-write of a fenced server: more than any source has replicas. */
+/* min-slaves-to-write of a server that is to take no write: more than any source has replicas. */
 enum { FENCE_MIN_SLAVES = 100000, FENCE_PAUSE_MS = 5000 };
 
 /* min-slaves-max-lag of a group with durability k: a cut-off source stops within 2 s more. */
@@ -74,7 +74,7 @@ struct goal {
 	 * copy: it stands still (ACT_SEAL) until live.peer_offset has reached it, then follows.
 	 */
 	bool staged;
-	/* Writes are to stand still: paused for a moment (6.2), min-slaves-to-write above any count. */
+	/* Writes are to stand still: paused for a moment; before 6.2 min-slaves-to-write above any count. */
 	bool fenced;
 	/* A server that hangs is killed: it is to be fenced and cannot be told so. */
 	bool kill_hung;

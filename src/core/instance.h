@@ -17,10 +17,10 @@
 	X(FOLLOW, "follow", "SLAVEOF upstream")                                              \
 	X(GUARD, "guard", "SLAVEOF a closed port: read-only, no replica copies from it")     \
 	X(PROMOTE, "promote", "SLAVEOF NO ONE")                                              \
-	X(FENCE, "fence", "pause writes, min-slaves-to-write above any count")               \
+	X(FENCE, "fence", "pause writes; before 6.2 min-slaves-to-write above any count")    \
 	X(YIELD, "yield", "SLAVEOF the one that takes over: fenced, and it has everything")  \
 	X(RELEASE, "release", "end the pause: the new source takes writes")                  \
-	X(UNFENCE, "unfence", "end the pause, min-slaves-to-write as the goal asks")         \
+	X(UNFENCE, "unfence", "end the pause; min-slaves-to-write as the goal asks")         \
 	X(SEAL, "seal", "SLAVEOF a closed port: keeps what it has and where it stands")      \
 	X(DROP_CLIENTS, "drop-clients", "CLIENT KILL, so that they look for the source again") \
 	X(AOF_ON, "aof-on", "CONFIG SET appendonly yes after a boot from the RDB")           \

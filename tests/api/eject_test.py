@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from groups import Group, kinds, last_event, port
-from harness import BUILD, AddressRange, Dev, attempt, wait_until
+from harness import BUILD, AddressRange, Dev, attempt, servers_below, wait_until
 from writers import Writers, by_wait, discover
 
 #: The agent leaves a dead server alone for so long: the test decides, not the restart.
@@ -206,9 +206,10 @@ class FarHost:
         self.process.kill()
         self.process.wait()
 
-    def close(self, pid):
+    def close(self):
         self.kill_agent()
-        send(pid, signal.SIGKILL)
+        for pid in servers_below(self.dir):
+            send(pid, signal.SIGKILL)
         self.log.close()
         self.range.close()
         self.own.cleanup()
@@ -219,16 +220,14 @@ def far_source():
     """A group whose source is alone on the far host."""
     with Dev(discovery=True, settings=["agent.silent_after=1"]) as d:
         host = FarHost(d)
-        pid = 0
         try:
             wait_until("the far host has joined", lambda: kinds(d).count("host.joined") == 2)
             d.create("near")
             g = Group(d)
-            pid = d.pid(g.members[0])
             assert [d.look(m)["host"] == "far" for m in g.members] == [True, False, False]
             yield d, g, host
         finally:
-            host.close(pid)
+            host.close()
 
 
 def own_settings(g):

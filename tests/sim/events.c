@@ -79,8 +79,11 @@ static uint32_t unread_write(const struct world *w, int node, int slot, int64_t 
 	const struct server *s = &w->nodes[r->upstream].server;
 	bool dead = (!s->alive || s->run_no != r->link_run) && s->died_ms <= dead_by_ms;
 
-	if (!dead || w->now_ms < r->stream_ms ||
-	    net_is_cut(w, sim_host_of(node), sim_host_of(r->upstream))) {
+	/* What was held up by the network comes with the next retransmission. */
+	bool held_up = w->net.cut_until_ms[sim_host_of(node)][sim_host_of(r->upstream)] + 300 >
+		       w->now_ms;
+
+	if (!dead || w->now_ms < r->stream_ms || held_up) {
 		return 0;
 	}
 	for (unsigned i = 0; i < r->inbox.len; i++) {

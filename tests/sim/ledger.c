@@ -20,7 +20,10 @@ bool ledger_counts(const struct world *w, int node)
 	return m->state != MEMBER_DELETING && (m->attached_once || id_eq(m->id, r->g.source));
 }
 
-/* An RDB beside a newer AOF is never read again, that of a source never beside any. */
+/*
+ * An RDB beside a newer AOF is never read again, that of a source never beside any. What a former
+ * source set aside is out of use, but not gone.
+ */
 static void join_node(const struct node *n, bool is_source, struct data *held)
 {
 	const struct aof *aof = &n->files.aof;
@@ -31,6 +34,9 @@ static void join_node(const struct node *n, bool is_source, struct data *held)
 	}
 	if (aof->there) {
 		data_join(held, &aof->data);
+	}
+	if (n->files.aside.there && n->files.aside_whole) {
+		data_join(held, &n->files.aside.data);
 	}
 	if (rdb->there && (!aof->there || (!is_source && rdb->born_ms >= aof->mtime_ms))) {
 		data_join(held, &rdb->data);

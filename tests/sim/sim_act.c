@@ -113,6 +113,7 @@ static void set_aside(struct node *n)
 {
 	if (n->files.aof.there && !n->files.aside.there) {
 		n->files.aside = n->files.aof;
+		n->files.aside_whole = n->engine.goal.demote_accepted;
 	}
 	n->files.aof = (struct aof){};
 }

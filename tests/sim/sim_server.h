@@ -62,7 +62,8 @@ struct files {
 	bool folder;
 	struct aof aof;
 	struct rdb rdb;
-	struct aof aside; /* appendonlydir.old */
+	struct aof aside; /* appendonlydir.old .. */
+	bool aside_whole; /* .. of a former source: it had everything */
 };
 
 enum link {
