@@ -9,20 +9,23 @@
 #include "io/file.h"
 #include "proto/wire.h"
 
-enum {
-	BLOCK_BYTES = 4096,     /* slots share none, so a torn write spoils one of them */
-	SLOT_MAX = 16 * BLOCK_BYTES, /* a larger goal (none is a tenth of it) stays in goal.json */
-};
+/*
+ * Whole blocks of the file system, so that a torn write spoils one slot, and nothing is read first.
+ * A goal takes 1 KB, with the longest of names 4; a larger one would go the way without slots.
+ */
+enum { SLOT_BYTES = 8192, SLOTS_BYTES = 2 * SLOT_BYTES };
 
 static const char magic[8] = { 'T', 'A', 'N', 'G', 'O', 'A', 'L', '1' };
 
-/* In this machine's byte order: the file never leaves it. The JSON follows, then zeros. */
+/* In this machine's byte order: the file does not leave it. The JSON follows, then zeros. */
 struct header {
 	char magic[8];
 	uint64_t turn; /* counts the goals written: the highest is the newest */
 	uint64_t len;
 	uint64_t sum;
 };
+
+enum { ROOM_BYTES = SLOT_BYTES - sizeof(struct header) };
 
 /* FNV-1a is enough: it has to notice a write that a crash has torn, not somebody who means harm. */
 static uint64_t sum_slot(const struct header *h, const char *json)
@@ -39,45 +42,33 @@ struct slot {
 	size_t len;
 };
 
-static struct slot slot_at(const char *p, size_t room)
+static struct slot slot_at(const char *p)
 {
 	struct header h;
 	const char *json = p + sizeof h;
 
 	memcpy(&h, p, sizeof h);
-	if (memcmp(h.magic, magic, sizeof magic) != 0 || h.len > room - sizeof h ||
+	if (memcmp(h.magic, magic, sizeof magic) != 0 || h.len > ROOM_BYTES ||
 	    h.sum != sum_slot(&h, json)) {
 		return (struct slot){};
 	}
 	return (struct slot){ .turn = h.turn, .json = json, .len = h.len };
 }
 
-/* Appends a whole slot: whole blocks are written without reading what they held. */
-static void append_slot(struct str *out, size_t room, uint64_t turn, const char *json, size_t len)
+/* Writes a whole slot to p. */
+static void fill_slot(char *p, uint64_t turn, const char *json, size_t len)
 {
 	struct header h = { .turn = turn, .len = len };
-	char *p = str_room(out, room);
 
 	memcpy(h.magic, magic, sizeof magic);
 	h.sum = sum_slot(&h, json);
-	memset(p, 0, room + 1);
+	memset(p, 0, SLOT_BYTES);
 	memcpy(p, &h, sizeof h);
 	memcpy(p + sizeof h, json, len);
-	out->len += room;
-}
-
-/* Room that a goal may grow into. 0: too large for slots. */
-static size_t room_for(size_t len)
-{
-	size_t want = sizeof(struct header) + len + len / 2;
-	size_t room = (want + BLOCK_BYTES - 1) / BLOCK_BYTES * BLOCK_BYTES;
-
-	return room <= SLOT_MAX ? room : 0;
 }
 
 struct slots {
 	struct str image;
-	size_t room;    /* bytes of each */
 	unsigned newer; /* 0 or 1 */
 	struct slot newest;
 };
@@ -92,18 +83,15 @@ static bool slots_read(const char *path, struct slots *ret, struct err *e)
 {
 	auto_str image = {};
 
-	if (!file_read(path, (size_t)2 * SLOT_MAX, &image, e)) {
+	if (!file_read(path, SLOTS_BYTES, &image, e)) {
 		return false;
 	}
-	size_t room = image.len / 2;
-	if (image.len == 0 || image.len % (2 * BLOCK_BYTES) != 0) {
+	if (image.len != SLOTS_BYTES) {
 		return err_set(e, ERR_INVALID, "'%s' has %zu bytes", path, image.len);
 	}
-	struct slot both[] = { slot_at(image.p, room), slot_at(image.p + room, room) };
+	struct slot both[] = { slot_at(image.p), slot_at(image.p + SLOT_BYTES) };
 	unsigned newer = both[1].turn > both[0].turn;
-	*ret = (struct slots){
-		.image = image, .room = room, .newer = newer, .newest = both[newer]
-	};
+	*ret = (struct slots){ .image = image, .newer = newer, .newest = both[newer] };
 	image = (struct str){};
 	return true;
 }
@@ -143,21 +131,21 @@ static bool spoil(int fd, const char *path, off_t at, struct err *e)
 static bool slots_write(const char *path, const char *json, size_t len, struct err *e)
 {
 	auto_slots s = {};
-	auto_str slot = {};
+	char slot[SLOT_BYTES];
 
+	if (len > ROOM_BYTES) {
+		return err_set(e, ERR_OVER_LIMIT, "'%s' has no room for %zu bytes", path, len);
+	}
 	if (!slots_read(path, &s, e)) {
 		return false;
 	}
-	if (len > s.room - sizeof(struct header)) {
-		return err_set(e, ERR_OVER_LIMIT, "'%s' has no room for %zu bytes", path, len);
-	}
-	append_slot(&slot, s.room, s.newest.turn + 1, json, len);
-	off_t at = s.newer == 0 ? (off_t)s.room : 0;
+	fill_slot(slot, s.newest.turn + 1, json, len);
+	off_t at = s.newer == 0 ? SLOT_BYTES : 0;
 	auto_fd fd = open(path, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0) {
 		return err_sys(e, "open '%s'", path);
 	}
-	if (!write_at(fd, slot.p, slot.len, at) || fdatasync(fd) < 0) {
+	if (!write_at(fd, slot, sizeof slot, at) || fdatasync(fd) < 0) {
 		return spoil(fd, path, at, e);
 	}
 	return true;
@@ -165,16 +153,13 @@ static bool slots_write(const char *path, const char *json, size_t len, struct e
 
 static bool slots_make(const char *path, const char *json, size_t len, struct err *e)
 {
-	auto_str image = {};
-	size_t room = room_for(len);
+	char image[SLOTS_BYTES] = {};
 
-	if (room == 0) {
+	if (len > ROOM_BYTES) {
 		return true;
 	}
-	append_slot(&image, room, 1, json, len);
-	memset(str_room(&image, room), 0, room + 1);
-	image.len += room;
-	return file_replace(path, image.p, image.len, 0600, e);
+	fill_slot(image, 1, json, len);
+	return file_replace(path, image, sizeof image, 0600, e);
 }
 
 /* Where goal.json has the newest one, slots with the same numbers but older settings must go. */
@@ -191,7 +176,7 @@ bool goal_file_save(const struct paths *p, const char *json, size_t len, struct 
 	if (slots_write(p->goal_slots, json, len, NULL)) {
 		return true;
 	}
-	/* No slots yet, too small ones, or a disk that fails: the way that needs none of them. */
+	/* No slots yet, a goal too large for them, or a disk that fails: the way that needs none. */
 	return file_replace(p->goal, json, len, 0600, e) && slots_remove(p->goal_slots, e);
 }
 

@@ -97,8 +97,8 @@ static int64_t undo_start(const struct group *g, const struct group_live *live,
 {
 	int64_t highest = live->fenced_offset;
 
-	if (live->fenced_ms == 0) {
-		return INT64_MAX;
+	if (live->yielded_ms == 0) {
+		return INT64_MAX; /* behind a mere pause it may have written on in the same stream */
 	}
 	for (size_t i = 0; i < g->nmembers; i++) {
 		const struct observation *o = obs[i];

@@ -269,7 +269,8 @@ static struct role_step unfence(const struct instance_in *in, struct role_step a
 {
 	const struct instance_local *l = in->local;
 
-	if (!in->goal->fenced && (l->obs->fenced || l->paused)) {
+	/* A pause ends by itself: as long as nobody has confirmed the goal it does not count. */
+	if (!in->goal->fenced && (l->obs->fenced || (l->paused && in->confirmed))) {
 		return role_change(in, ACT_UNFENCE, applied.mode, "its fence has served its turn");
 	}
 	return applied;

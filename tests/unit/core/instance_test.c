@@ -213,6 +213,8 @@ static const struct step_case cases[] = {
 	/* what a fence left behind */
 	{ "undone before it yielded: the fence goes", GOAL_S, PEER(999), .obs = { FENCED(500) }, .local = { GOOD }, .want = ACT_UNFENCE },
 	{ "a pause without a fence too", GOAL_S, .obs = { MASTER }, .local = { GOOD, .paused = true }, .want = ACT_UNFENCE },
+	{ "which is no reason to doubt a goal from disk", GOAL_S, .unconfirmed = true, .obs = { MASTER },
+	  .local = { GOOD, .paused = true }, .applied = true },
 	{ "undone after it: master first, nobody else is", GOAL_S, .obs = { LINKED, .fenced = true },
 	  .local = { GOOD, .paused = true }, .want = ACT_PROMOTE },
 	{ "the fence does not go on the word of a goal from disk", GOAL_S, .unconfirmed = true, .obs = { FENCED(500) },
