@@ -189,6 +189,28 @@ static struct history_position source_position(const struct group *g, const stru
 	return at;
 }
 
+/* A handover whose new source died before it served: nobody has asked for an eject. */
+static bool is_unasked(const struct group *g)
+{
+	return g->op.kind == OP_EJECT && !id_is_zero(g->op.from);
+}
+
+/* What the handover had secured: everything up to where the new reign was to start. */
+static struct history_position handed_over_at(const struct group *g)
+{
+	struct history_position at = { .offset = -1, .second_offset = -1 };
+	const struct history_entry *last = g->nhistory > 0 ? &g->history[g->nhistory - 1] : NULL;
+
+	for (size_t i = g->nhistory; last != NULL && last->start > 0 && i > 1; i--) {
+		if (replid_known(&g->history[i - 2].replid)) {
+			at.replid = g->history[i - 2].replid;
+			at.offset = last->start - 1;
+			break;
+		}
+	}
+	return at;
+}
+
 void election_hold(const struct group *g, const struct operate_in *in, enum election_kind kind,
 		   bool accept_data_loss, struct election *ret)
 {
@@ -196,8 +218,8 @@ void election_hold(const struct group *g, const struct operate_in *in, enum elec
 		.candidates = ret->candidates,
 		.bounded = g->durability > 0,
 		.k = known_copies(g),
-		.source = source_position(g, in),
-		.loss_limit_bytes = ELECT_NO_LOSS_LIMIT,
+		.source = is_unasked(g) ? handed_over_at(g) : source_position(g, in),
+		.loss_limit_bytes = is_unasked(g) ? 0 : ELECT_NO_LOSS_LIMIT,
 		.accept_data_loss = accept_data_loss,
 	};
 	for (size_t i = 0; i < g->nmembers; i++) {

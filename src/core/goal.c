@@ -100,6 +100,15 @@ bool goal_is_staged(const struct group *g, const struct member *m)
 	return true;
 }
 
+/*
+ * Until its successor serves, the AOF of one that was demoted may be the only place that has all of
+ * the group's writes: it is not given up for a faster way back.
+ */
+static bool waits_for_master(const struct group *g)
+{
+	return g->op.phase == PHASE_HANDOVER_PROMOTE || g->op.phase == PHASE_EJECT_PROMOTE;
+}
+
 static void be_replica(const struct group *g, const struct member *m, const struct member *source,
 		       struct goal *goal)
 {
@@ -110,7 +119,8 @@ static void be_replica(const struct group *g, const struct member *m, const stru
 		return;
 	}
 	goal->role = GOAL_REPLICA;
-	goal->demote_accepted = m->demoted || replid_known(&m->accepted_run);
+	goal->demote_accepted =
+		(m->demoted && !waits_for_master(g)) || replid_known(&m->accepted_run);
 	goal->confirmed_run = m->demoted ? (struct replid){} : m->accepted_run;
 	goal->staged = goal_is_staged(g, m) && target != NULL;
 	follow(goal->staged ? target : source, goal);

@@ -349,8 +349,7 @@ static bool elect_again(struct step *s, size_t i, const char *why)
 	g->epoch++;
 	g->op.kind = OP_EJECT;
 	g->op.target = g->source;
-	g->op.from = (struct id){};
-	s->live->unheard_ms = 0;
+	s->live->unheard_ms = 0; /* op.from stays: that one lacks nothing, see election_hold() */
 	step_enter_phase(s, PHASE_EJECT_SEAL);
 	return true;
 }

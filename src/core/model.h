@@ -147,7 +147,7 @@ struct operation {
 	 * is ejected, and from EJECT_PROMOTE on the winner. Detach: the new group's only member.
 	 */
 	struct id target;
-	struct id from; /* handover: the source at the beginning; else zero */
+	struct id from; /* handover, and the eject that it may turn into: the source at the beginning */
 	int64_t started_wall_ms, phase_since_wall_ms;
 	struct replid run; /* the run of the server it is about, once that is known */
 	bool accept_data_loss; /* eject: the operator's word */

@@ -126,8 +126,8 @@ bool operate_durability(struct group *g, const struct operate_in *in, uint32_t k
 			       "has %zu: its source would take no write.",
 			       k, k, n);
 	}
-	/* Before a raise from async nothing was promised: what is promised from now on counts. */
-	if (before == 0 || k < g->durability_proven) {
+	/* A raise counts when the source has it: cut off before that, it would go on without replicas. */
+	if (k < g->durability_proven) {
 		g->durability_proven = k;
 	}
 	g->durability = k;

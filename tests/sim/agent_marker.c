@@ -153,9 +153,8 @@ void marker_observed(struct world *w, int node)
 		e->verdict = MARKER_UNKNOWN; /* the marker is of another run */
 	}
 	if (o->loading || o->guarded || e->marker_ms != 0 || is_unconfirmed_source(e) ||
-	    (o->role == SERVER_ROLE_REPLICA &&
-	     (!o->link_up || o->sync_in_progress ||
-	      (e->live.stream && e->marker.role == o->role)))) {
+	    (o->role == SERVER_ROLE_REPLICA && (!o->link_up || o->sync_in_progress ||
+						(e->live.stream && e->marker.role == o->role)))) {
 		return;
 	}
 	struct seen_files now = agent_look_at_files(&w->nodes[node].files);

@@ -11,7 +11,8 @@ enum way { ANYBODY, STICKS, LED, WAITS_1, WAITS_2 };
 
 static void rest(struct world *w, struct client *c)
 {
-	c->next_ms = w->now_ms + sim_between(w, 1, sim_one_in(w, 12) ? PAUSE_MOST_MS : EVERY_MOST_MS);
+	c->next_ms =
+		w->now_ms + sim_between(w, 1, sim_one_in(w, 12) ? PAUSE_MOST_MS : EVERY_MOST_MS);
 }
 
 static void disconnect(struct client *c)

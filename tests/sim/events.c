@@ -24,7 +24,8 @@ void check_full_sync(struct world *w, int node, int source, const struct data *c
 
 	if (k >= 0 && source != master && w->nodes[master].server.alive &&
 	    data_lacks(&w->nodes[master].server.data, &had) < 0) {
-		return; /* in a handover it copies from who is to be the source, and will have all */
+		return; /* in a handover it copies from who is to be the source, and will have all
+			 */
 	}
 	if (k >= 0) {
 		sim_broken(w,
@@ -59,9 +60,10 @@ void check_full_sync_begins(struct world *w, int node, int source)
 		return;
 	}
 	/* A ping more is nothing that anybody wrote. */
-	bool ahead = replid_eq(&r->at.replid, &s->at.replid) &&
-		     r->at.offset > s->at.offset + PING_BYTES;
-	bool forked = replid_eq(&r->at.replid, &s->replid2) && r->at.offset >= s->second_offset;
+	bool ahead =
+		replid_eq(&r->at.replid, &s->at.replid) && r->at.offset > s->at.offset + PING_BYTES;
+	bool forked = w->store.records[slot].g.op.phase >= PHASE_HANDOVER_PROMOTE &&
+		      replid_eq(&r->at.replid, &s->replid2) && r->at.offset >= s->second_offset;
 
 	if ((ahead || forked) && !fell_behind(w, source, w->ledger.ops[slot].handover_ms)) {
 		sim_broken(w,
@@ -80,8 +82,8 @@ static uint32_t unread_write(const struct world *w, int node, int slot, int64_t 
 	bool dead = (!s->alive || s->run_no != r->link_run) && s->died_ms <= dead_by_ms;
 
 	/* What was held up by the network comes with the next retransmission. */
-	bool held_up = w->net.cut_until_ms[sim_host_of(node)][sim_host_of(r->upstream)] + 300 >
-		       w->now_ms;
+	bool held_up =
+		w->net.cut_until_ms[sim_host_of(node)][sim_host_of(r->upstream)] + 300 > w->now_ms;
 
 	if (!dead || w->now_ms < r->stream_ms || held_up) {
 		return 0;
@@ -187,7 +189,9 @@ void check_started(struct world *w, int node)
 	if (w->nodes[node].forgotten) {
 		sim_broken(w, "deleted: %s was deleted and runs again", w->nodes[node].name);
 	}
+	/* One that was alone when its agent was heard last is out of reach until it is heard. */
 	if (slot != SIM_NOBODY && !w->nodes[node].server.replica &&
+	    !w->nodes[node].engine.goal.start_at_once &&
 	    record_member(&w->store.records[slot], node)->state == MEMBER_FENCED) {
 		sim_broken(w, "1: %s was ejected and comes back as a master", w->nodes[node].name);
 	}
@@ -227,8 +231,7 @@ static void check_handed_over(struct world *w, int slot, const struct data *must
 
 	if (k >= 0) {
 		sim_broken(w, "2: %s takes over without acknowledged write %u (it has %u there)",
-			   w->nodes[r->g.source.b[15]].name, told.value[k],
-			   winner->data.value[k]);
+			   w->nodes[r->g.source.b[15]].name, told.value[k], winner->data.value[k]);
 	}
 }
 
@@ -267,8 +270,7 @@ static void check_stage(struct world *w, const struct record *r)
 		}
 	}
 	if (direct < r->g.durability && direct < attached) {
-		sim_broken(w,
-			   "stage: durability %u, and %u of %u replicas are left to the source",
+		sim_broken(w, "stage: durability %u, and %u of %u replicas are left to the source",
 			   r->g.durability, direct, attached);
 	}
 }
@@ -281,8 +283,9 @@ static bool is_sealed(const struct world *w, const struct record *before, int no
 	const struct server *s = &w->nodes[node].server;
 
 	return w->plane.has[node] && !plane_is_silent(w, sim_host_of(node)) && s->alive &&
-	       replid_eq(&o->run_id, &s->run) && is_kin(s, winner) && o->role == SERVER_ROLE_REPLICA &&
-	       o->upstream_port == 0 && o->goal_applied && o->goal_epoch == before->g.epoch;
+	       replid_eq(&o->run_id, &s->run) && is_kin(s, winner) &&
+	       o->role == SERVER_ROLE_REPLICA && o->upstream_port == 0 && o->goal_applied &&
+	       o->goal_epoch == before->g.epoch;
 }
 
 static bool is_candidate(const struct record *before, size_t i)
@@ -429,8 +432,8 @@ void check_change(struct world *w, int slot, const struct record *before)
 		*op = (struct op_ledger){ .drain_ms = w->now_ms };
 	} else if (to == PHASE_EJECT_SEAL) {
 		op->was_handover = from == PHASE_HANDOVER_PROMOTE;
-		op->drained_short = from == PHASE_EJECT_DRAIN &&
-				    w->now_ms - op->drain_ms < SIM_DRAIN_LIMIT_MS;
+		op->drained_short =
+			from == PHASE_EJECT_DRAIN && w->now_ms - op->drain_ms < SIM_DRAIN_LIMIT_MS;
 	} else if (to == PHASE_HANDOVER_PROMOTE) {
 		op->handed = w->ledger.must[slot];
 		check_handed_over(w, slot, &op->handed);

@@ -23,8 +23,8 @@ static void check_one_source(struct world *w)
 			continue;
 		}
 		if (writable[slot] != SIM_NOBODY) {
-			sim_broken(w, "1: %s and %s both take writes", w->nodes[writable[slot]].name,
-				   n->name);
+			sim_broken(w, "1: %s and %s both take writes",
+				   w->nodes[writable[slot]].name, n->name);
 		}
 		writable[slot] = i;
 	}
@@ -65,7 +65,8 @@ static void check_nothing_lost(struct world *w)
 		int k = data_lacks(&held, &w->ledger.must[slot]);
 
 		if (k >= 0) {
-			sim_broken(w, "2: write %u was acknowledged and is nowhere any more (%u is)",
+			sim_broken(w,
+				   "2: write %u was acknowledged and is nowhere any more (%u is)",
 				   w->ledger.must[slot].value[k], held.value[k]);
 		}
 	}
@@ -99,8 +100,8 @@ void check_operations_ended(struct world *w)
 {
 	for (int slot = 0; slot < SIM_GROUPS; slot++) {
 		const struct operation *op = &w->store.records[slot].g.op;
-		bool changes = op->kind == OP_HANDOVER || op->kind == OP_EJECT ||
-			       op->kind == OP_DETACH;
+		bool changes =
+			op->kind == OP_HANDOVER || op->kind == OP_EJECT || op->kind == OP_DETACH;
 
 		if (w->store.records[slot].there && changes && op->phase != PHASE_EJECT_HELD) {
 			sim_broken(w, "5: %d s after everything is up %s is in phase %s",
@@ -131,8 +132,7 @@ static bool serves(const struct world *w, const struct record *r, const struct m
 	enum write_answer a = server_write_answer(w, m->id.b[15]);
 
 	/* With durability a source may be short of replicas, and nothing else may fence it. */
-	bool takes = a == WRITE_OK ||
-		     (a == WRITE_NOREPLICAS && s->min_slaves <= r->g.durability);
+	bool takes = a == WRITE_OK || (a == WRITE_NOREPLICAS && s->min_slaves <= r->g.durability);
 
 	return server_answers(w, s) && (is_source ? takes : a == WRITE_READONLY);
 }

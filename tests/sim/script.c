@@ -148,10 +148,11 @@ static void show(struct script *sc)
 		printf("; id %c", letter(sc, &s->at.replid));
 		printf(", before it %c", letter(sc, &s->replid2));
 		if (replid_known(&s->replid2)) {
-			printf(" up to %s", s->second_offset - 1 == s->at.offset ? "here" : "earlier");
+			printf(" up to %s",
+			       s->second_offset - 1 == s->at.offset ? "here" : "earlier");
 		}
-		printf("; offset %u; full %" PRId64 ", partial %" PRId64 "; data", rank(w, s->at.offset),
-		       s->sync_full, s->sync_partial);
+		printf("; offset %u; full %" PRId64 ", partial %" PRId64 "; data",
+		       rank(w, s->at.offset), s->sync_full, s->sync_partial);
 		for (int k = 0; k < DATA_KEYS; k++) {
 			printf(" %u", s->data.value[k]);
 		}
@@ -264,7 +265,8 @@ static bool command_to(struct script *s, int node, char **words, size_t n)
 	} else if (str_eq(words[0], "pause") && n > 2) {
 		server_pause(s->w, node, number(words[2]));
 	} else if (str_eq(words[0], "min-slaves") && n > 3) {
-		server_min_slaves(s->w, node, (uint32_t)number(words[2]), (uint32_t)number(words[3]));
+		server_min_slaves(s->w, node, (uint32_t)number(words[2]),
+				  (uint32_t)number(words[3]));
 	} else {
 		return false;
 	}

@@ -1,8 +1,8 @@
 /*
  * Groups of servers, their hosts, agents, control plane, network, clients and operator, in one
  * thread and in virtual time. What decides is the real core (group_step, instance_step, goal_of,
- * guard_decide, operate_*); everything it meets is modelled in sim_*.c. A seed is a history: the same
- * seed is the same history, event for event.
+ * guard_decide, operate_*); everything it meets is modelled in sim_*.c. A seed is a history: the
+ * same seed is the same history, event for event.
  *
  * Time is a number of milliseconds that jumps to whatever happens next. A tick is one such jump;
  * the invariants are checked at every one (invariants.c).
@@ -40,7 +40,8 @@ enum {
 	SIM_TIDY_LIMIT_MS = 6000,
 	SIM_DRAIN_LIMIT_MS = 3000,
 	SIM_SEAL_LIMIT_MS = 2000,
-	SIM_OPERATION_MS = 30000, /* after the chaos: within this no change of source runs any more */
+	SIM_OPERATION_MS =
+		30000,       /* after the chaos: within this no change of source runs any more */
 	SIM_CALM_MS = 60000, /* after the chaos: within this all is ACTIVE or in ERROR */
 };
 

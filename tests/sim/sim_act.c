@@ -268,6 +268,7 @@ void act_overtakes(struct world *w, int node)
 	struct order o = n->queued;
 
 	n->queued = (struct order){};
+	server_tick(w, node); /* what lies in its other sockets is read in the same turn */
 	if (o.act == ACT_NONE || !n->server.alive || o.run_no != n->server.run_no) {
 		return;
 	}

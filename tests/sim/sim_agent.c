@@ -68,7 +68,8 @@ static bool same_live(const struct goal_live *a, const struct goal_live *b)
 	       a->peer_offset == b->peer_offset && a->release == b->release;
 }
 
-/* What comes beside a goal belongs to it; the newest word counts, if its goal is not an older one. */
+/* What comes beside a goal belongs to it; the newest word counts, if its goal is not an older one.
+ */
 static void take_live(struct world *w, struct engine *e, const struct goal_live *live)
 {
 	if (!same_live(live, &e->live) || e->live_epoch != e->newest_epoch ||
@@ -291,8 +292,8 @@ static struct instance_local local_of(const struct world *w, int node)
 
 	return (struct instance_local){
 		.obs = &e->seen.o,
-		.conf_current =
-			!wanted || (n->kept.has_conf && n->kept.conf == act_conf_of(&e->goal, e->mode)),
+		.conf_current = !wanted || (n->kept.has_conf &&
+					    n->kept.conf == act_conf_of(&e->goal, e->mode)),
 		.live_current = !wanted || e->settings == act_settings_of(&e->goal),
 		.mode_now = e->mode,
 		.files_exist = n->files.folder,
@@ -450,15 +451,15 @@ static bool has_news(const struct world *w, const struct engine *e)
 		return true;
 	}
 	bool figures = a.offset != b.offset || a.slave_offset != b.slave_offset ||
-		       a.read_offset != b.read_offset ||
-		       a.keys != b.keys || a.sync_done_bytes != b.sync_done_bytes ||
-		       a.save_progress != b.save_progress;
+		       a.read_offset != b.read_offset || a.keys != b.keys ||
+		       a.sync_done_bytes != b.sync_done_bytes || a.save_progress != b.save_progress;
 	bool rest = a.goal_epoch != b.goal_epoch || a.goal_revision != b.goal_revision ||
 		    a.goal_applied != b.goal_applied || a.start_at_once != b.start_at_once ||
 		    a.watch != b.watch || a.proc != b.proc || !replid_eq(&a.run_id, &b.run_id) ||
-		    a.guarded != b.guarded || a.fenced != b.fenced || a.durable != b.durable || a.marker != b.marker || a.loading != b.loading ||
-		    a.role != b.role || !replid_eq(&a.replid, &b.replid) ||
-		    a.link_up != b.link_up || a.sync_in_progress != b.sync_in_progress ||
+		    a.guarded != b.guarded || a.fenced != b.fenced || a.durable != b.durable ||
+		    a.marker != b.marker || a.loading != b.loading || a.role != b.role ||
+		    !replid_eq(&a.replid, &b.replid) || a.link_up != b.link_up ||
+		    a.sync_in_progress != b.sync_in_progress ||
 		    a.upstream_port != b.upstream_port || a.aof_enabled != b.aof_enabled ||
 		    a.aof_rewriting != b.aof_rewriting || !replid_eq(&a.replid2, &b.replid2) ||
 		    !str_eq(a.error, b.error) || !str_eq(a.upstream_host, b.upstream_host);

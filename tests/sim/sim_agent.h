@@ -79,7 +79,7 @@ struct engine {
 	int64_t paused_until_ms; /* .. until then, or maybe by the one before it; 0: not */
 	bool clients_dropped, pause_spent; /* as the goal asks, and once for it */
 	int64_t goal_ms, applied_ms, applied_before, looked_ms;
-	uint64_t least_epoch;    /* what the control plane had when this agent started; 0: unknown */
+	uint64_t least_epoch; /* what the control plane had when this agent started; 0: unknown */
 	enum instance_act act;
 	struct start_mode act_mode;
 	int64_t act_ms; /* 0: none under way */

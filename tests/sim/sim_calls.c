@@ -265,8 +265,8 @@ bool plane_promote(struct world *w, int node)
 /* The control plane knocks by itself. */
 static enum probe_answer probe(const struct world *w, int node)
 {
-	bool reached = w->hosts[sim_host_of(node)].up &&
-		       !net_is_cut(w, sim_host_of(node), SIM_PLANE);
+	bool reached =
+		w->hosts[sim_host_of(node)].up && !net_is_cut(w, sim_host_of(node), SIM_PLANE);
 	const struct server *s = &w->nodes[node].server;
 
 	return reached && s->alive && !s->stopped ? PROBE_ANSWERS : PROBE_SILENT;
@@ -295,8 +295,8 @@ bool plane_eject(struct world *w, int node, bool accept_data_loss)
 		return false;
 	}
 	know(w, &ch->next, &w->plane.groups[ch->slot].live, &k);
-	enum probe_answer p = operate_needs_probe(&ch->next.g, &k.in) ? probe(w, node)
-								      : PROBE_NOT_MADE;
+	enum probe_answer p =
+		operate_needs_probe(&ch->next.g, &k.in) ? probe(w, node) : PROBE_NOT_MADE;
 
 	if (!operate_eject(&ch->next.g, &k.in, w->nodes[node].id, p, accept_data_loss, &again, &ev,
 			   &e)) {
@@ -308,8 +308,8 @@ bool plane_eject(struct world *w, int node, bool accept_data_loss)
 	if (!accept_data_loss) {
 		check_evidence(w, node);
 	}
-	return accepted(w, FOR_OPERATION, node, accept_data_loss ? "eject --accept-data-loss" : "eject",
-			&ev);
+	return accepted(w, FOR_OPERATION, node,
+			accept_data_loss ? "eject --accept-data-loss" : "eject", &ev);
 }
 
 bool plane_cancel(struct world *w, int node)

@@ -47,8 +47,8 @@ static void replica_comes(struct world *w, int source, int replica)
 {
 	struct server *s = server_of(w, source);
 
-	s->replicas[replica] = (struct seen_replica){ true, server_of(w, replica)->run_no,
-						      w->now_ms };
+	s->replicas[replica] =
+		(struct seen_replica){ true, server_of(w, replica)->run_no, w->now_ms };
 	links_recount(w, source);
 }
 
@@ -107,7 +107,8 @@ void links_end(struct world *w, int node)
 	for (int i = 0; i < SIM_NODES; i++) {
 		struct server *r = server_of(w, i);
 
-		if (!link_is_made(w, i, node) || r->link == LINK_LOADING || !can_reach(w, i, node)) {
+		if (!link_is_made(w, i, node) || r->link == LINK_LOADING ||
+		    !can_reach(w, i, node)) {
 			continue;
 		}
 		if (r->link == LINK_UP && w->now_ms >= r->stream_ms) {

@@ -244,7 +244,7 @@ int64_t plane_wake(const struct world *w)
 	}
 	for (int slot = 0; slot < SIM_GROUPS; slot++) {
 		const struct shown *s = &p->groups[slot];
-		int64_t due = s->dirty ? p->retry_ms
+		int64_t due = s->dirty                   ? p->retry_ms
 			      : s->wake_ms > p->retry_ms ? s->wake_ms
 							 : p->retry_ms;
 

@@ -86,7 +86,7 @@ struct plane {
 
 struct store {
 	struct record records[SIM_GROUPS];
-	uint64_t commits;         /* number of the newest */
+	uint64_t commits; /* number of the newest */
 	uint16_t serials;
 	int64_t trouble_until_ms; /* commits are slow or fail until then */
 };

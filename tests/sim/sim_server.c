@@ -168,9 +168,8 @@ void server_set_wake(struct world *w, struct server *s)
 		int64_t arrives = later(s->inbox.ring[s->inbox.head].arrives_ms, s->stream_ms);
 
 		arrives = later(arrives, s->pause_ms);
-		wake = earlier(wake, w->now_ms < s->slow_until_ms
-					     ? later(arrives, s->next_apply_ms)
-					     : arrives);
+		wake = earlier(wake, w->now_ms < s->slow_until_ms ? later(arrives, s->next_apply_ms)
+								  : arrives);
 	} else if (s->link == LINK_UP && s->ended) {
 		wake = earlier(wake, later(w->now_ms + 1, s->pause_ms));
 	}
@@ -422,7 +421,8 @@ int64_t server_read_offset(const struct world *w, const struct server *s)
 {
 	int64_t offset = s->at.offset;
 
-	for (unsigned i = 0; s->link == LINK_UP && w->now_ms < s->pause_ms && i < s->inbox.len; i++) {
+	for (unsigned i = 0; s->link == LINK_UP && w->now_ms < s->pause_ms && i < s->inbox.len;
+	     i++) {
 		const struct entry *e = &s->inbox.ring[(s->inbox.head + i) % STREAM_MAX];
 
 		offset = e->arrives_ms <= w->now_ms && e->end > offset ? e->end : offset;

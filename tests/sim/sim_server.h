@@ -105,15 +105,16 @@ struct server {
 	int64_t heard_ms;  /* of the source, last */
 	int64_t stream_ms; /* the stream flows from then on: later than the link is up */
 	struct stream inbox;
-	bool overrun;     /* the source dropped the link: the socket's buffer was full */
-	bool ended;       /* the source is gone: what is in the socket is still read, then its end */
-	int64_t slow_since_ms, slow_until_ms, next_apply_ms; /* busy: one piece of the stream at a time */
-	struct data copy; /* the RDB on its way */
+	bool overrun; /* the source dropped the link: the socket's buffer was full */
+	bool ended;   /* the source is gone: what is in the socket is still read, then its end */
+	int64_t slow_since_ms, slow_until_ms,
+		next_apply_ms; /* busy: one piece of the stream at a time */
+	struct data copy;      /* the RDB on its way */
 	struct position copy_at;
 
-	int64_t pause_ms;        /* CLIENT PAUSE WRITE lasts until then; 0: none */
+	int64_t pause_ms;               /* CLIENT PAUSE WRITE lasts until then; 0: none */
 	uint32_t min_slaves, max_lag_s; /* min-slaves-to-write, min-slaves-max-lag */
-	unsigned good;           /* replicas that count for it, as of the last count */
+	unsigned good;                  /* replicas that count for it, as of the last count */
 	struct seen_replica replicas[SIM_NODES];
 
 	bool aof_on;

@@ -115,7 +115,8 @@ static void tell_events(struct world *w, const struct commit *c)
 {
 	for (size_t i = 0; w->telling && i < c->nevents; i++) {
 		const struct group_event *ev = &c->events[i];
-		const char *name = id_is_zero(ev->instance) ? "" : w->nodes[ev->instance.b[15]].name;
+		const char *name =
+			id_is_zero(ev->instance) ? "" : w->nodes[ev->instance.b[15]].name;
 
 		STORY(w, "plane: %s %s: %s %s", event_kind_name(ev->kind), name, ev->reason,
 		      ev->figures);

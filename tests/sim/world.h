@@ -25,7 +25,7 @@ struct node {
 	struct agent_files kept;
 	struct engine engine;
 	struct order queued; /* lies in the socket of a server that stands still */
-	bool adrift; /* lost power beside its source, and was not linked since */
+	bool adrift;         /* lost power beside its source, and was not linked since */
 	int64_t start_fails_until_ms;
 	int64_t continue_ms; /* a stopped server goes on then */
 	int64_t cut_off_ms;  /* ejected, with durability: from then on it takes no writes; 0: any */
@@ -59,7 +59,7 @@ struct ledger {
 	uint8_t told[LEDGER_WRITES_MAX];   /* enum told, per write */
 	uint8_t waited[LEDGER_WRITES_MAX]; /* replicas that had it when its client was told */
 	uint16_t of[LEDGER_WRITES_MAX];    /* the group it was told by: its record's serial */
-	struct data must[SIM_GROUPS];      /* per key the newest that was told and is not forgiven */
+	struct data must[SIM_GROUPS]; /* per key the newest that was told and is not forgiven */
 	struct op_ledger ops[SIM_GROUPS];
 	struct data linked[SIM_NODES]; /* `must` when the control plane saw the link come up */
 	uint64_t goal_epoch[SIM_NODES], goal_revision[SIM_NODES]; /* durable at the agent */

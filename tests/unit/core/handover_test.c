@@ -671,7 +671,7 @@ static void expect_elected_again(struct world *w, const char *why)
 	assert_int_equal(w->g.op.phase, PHASE_EJECT_SEAL);
 	assert_int_equal(w->g.op.kind, OP_EJECT);
 	assert_true(id_eq(w->g.op.target, seat_id(B)));
-	assert_true(id_is_zero(w->g.op.from));
+	assert_true(id_eq(w->g.op.from, seat_id(A))); /* which lacks nothing */
 	assert_int_equal(w->g.epoch, 5); /* what the target was told can happen no more */
 	expect_in(w->trace, "eject.started");
 	expect_in(w->reasons, why);
