@@ -13,6 +13,7 @@ import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import tempfile
 import time
@@ -25,6 +26,22 @@ BUILD = os.path.abspath(BUILD)
 TANIST = os.path.join(BUILD, "tanist")
 # The kind of server that is created where a test names none; ./check --all has it in PATH.
 DATASTORE = os.environ.get("TANIST_TEST_DATASTORE", "redis")
+
+
+def durable_goal(folder):
+    """The goal that the agent of an instance's folder would find if it started now: the highest,
+    in goal.slots before goal.json says the same (src/agent/goal_file.c)."""
+    with open(os.path.join(folder, "goal.json")) as f:
+        goals = [(0, json.load(f))]
+    slots = b""
+    with contextlib.suppress(FileNotFoundError), open(os.path.join(folder, "goal.slots"), "rb") as f:
+        slots = f.read()
+    for at in (0, len(slots) // 2) if slots else ():
+        magic, turn, size, _ = struct.unpack_from("<8sQQQ", slots, at)
+        with contextlib.suppress(ValueError):  # it is being written
+            if magic == b"TANGOAL1":
+                goals.append((turn, json.loads(slots[at + 32:at + 32 + size])))
+    return max(goals, key=lambda g: (g[1]["epoch"], g[1]["revision"], g[0]))[1]
 
 
 def wait_until(what, probe, limit=20.0, every=0.02):

@@ -15,6 +15,7 @@ import pytest
 
 from agent_test import (AGENT, AGENT_SECRET, Host, Redis, control, fill, grouped, host, pair,
                         wait_for, waits)
+from harness import durable_goal
 
 # Fixtures.
 __all__ = ["control", "host"]
@@ -262,7 +263,7 @@ def test_a_fence_from_disk_is_not_carried_out(host, control):
     os.kill(host.pid(source), signal.SIGSTOP)
     control.set_goal(source, role="yielding", fenced=True, confirmed_run=h.run, start_at_once=False,
                      upstream_host=host.address, upstream_port=7451)
-    wait_for("the goal is durable", lambda: '"yielding"' in open(host.path(source, "goal.json")).read())
+    wait_for("the goal is durable", lambda: durable_goal(host.path(source))["role"] == "yielding")
     host.stop(signal.SIGKILL)
     control.close()
     os.kill(host.pid(source), signal.SIGCONT)

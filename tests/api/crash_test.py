@@ -12,7 +12,6 @@ for them.
 import collections
 import concurrent.futures
 import contextlib
-import json
 import os
 import re
 import signal
@@ -21,7 +20,7 @@ import threading
 
 import pytest
 
-from harness import Dev, attempt, crash_points, process_state, wait_until
+from harness import Dev, attempt, crash_points, durable_goal, process_state, wait_until
 
 SIDE_BY_SIDE = 4
 LIMIT = 60
@@ -238,8 +237,7 @@ def life_of(point):
 # Living
 
 def role_of(pid):
-    with open(os.path.join(os.readlink(f"/proc/{pid}/cwd"), "..", "goal.json")) as f:
-        return json.load(f)["role"]
+    return durable_goal(os.path.join(os.readlink(f"/proc/{pid}/cwd"), ".."))["role"]
 
 
 def kill_at_the_point(d, who, flag, over):

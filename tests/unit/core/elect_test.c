@@ -254,9 +254,9 @@ static void name_them(struct elect_candidate *c, size_t n)
 {
 	static const char *const names[] = { "r0", "r1", "r2", "r3", "r4", "r5", "r6", "r7" };
 
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < n && i < ARRAY_LEN(names); i++) {
 		c[i].name = names[i];
-		c[i].id.b[15] = (uint8_t)(i + 1);
+		c[i].id = (struct id){ .b = { [15] = (uint8_t)(i + 1) } };
 	}
 }
 
