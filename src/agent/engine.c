@@ -270,7 +270,7 @@ static struct instance_local local_of(struct engine *e, int64_t now)
 		.paused = e->run.paused_until_ms > now,
 		.clients_dropped = e->clients_dropped,
 		.pause_spent = e->pause_spent,
-		.never_linked = !e->run.linked && !e->run.adopted,
+		.never_linked = !e->run.linked,
 		.applied_ms = e->applied_ms,
 		.goal_ms = e->goal_ms,
 		.marker_was_master = e->marker.known && e->marker.role == SERVER_ROLE_MASTER,

@@ -70,7 +70,7 @@ static void run_begins(struct world *w, int node)
 
 	e->run_no = n->server.run_no;
 	e->has_process = e->ever_ran = true;
-	e->adopted = e->answered = e->ready = e->paused = false;
+	e->adopted = e->answered = e->ready = e->paused = e->linked = false;
 	e->paused_until_ms = 0;
 	e->mode = e->act_mode;
 	e->settings = act_settings_of(&e->goal);

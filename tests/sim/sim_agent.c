@@ -192,6 +192,7 @@ static void note_first_answer(struct world *w, struct engine *e, const struct se
 		e->mode.guarded = e->mode.guarded && s->replica && s->upstream == SIM_NOBODY;
 	}
 	e->answered = true;
+	e->linked = e->linked || e->seen.o.link_up;
 	if (!e->ready && !o->loading) {
 		e->ready = true;
 		e->ready_ms = w->now_ms;
@@ -304,6 +305,7 @@ static struct instance_local local_of(const struct world *w, int node)
 		.paused = e->paused_until_ms > w->now_ms,
 		.clients_dropped = e->clients_dropped,
 		.pause_spent = e->pause_spent,
+		.never_linked = !e->linked,
 		.applied_ms = e->applied_ms,
 		.goal_ms = e->goal_ms,
 		.exited_ms = e->exited_ms,

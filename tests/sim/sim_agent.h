@@ -55,6 +55,7 @@ struct engine {
 
 	struct seen seen;
 	bool looked, ever_ran, answered, ready, adopted;
+	bool linked; /* at any look at this run of its server */
 	bool has_process;
 	uint64_t run_no;
 	struct start_mode mode;

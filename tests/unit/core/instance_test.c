@@ -207,6 +207,10 @@ static const struct step_case cases[] = {
 	{ "or nothing is known of that", GOAL_R_STAGED, PEER(-1), .obs = { CLOSED, .slave_offset = 500 }, .local = { GOOD } },
 	{ "it follows one that has passed it", GOAL_R_STAGED, PEER(500), .obs = { CLOSED, .slave_offset = 500 },
 	  .local = { GOOD }, .want = ACT_FOLLOW },
+	{ "one that came back without a place in the stream waits: it cannot tell who has more", GOAL_R_STAGED, PEER(500),
+	  .obs = { CLOSED }, .local = { GOOD, .never_linked = true } },
+	{ "with a place it can", GOAL_R_STAGED, PEER(500), .obs = { CLOSED, .slave_offset = 500 },
+	  .local = { GOOD, .never_linked = true }, .want = ACT_FOLLOW },
 	{ "who follows it already stays", GOAL_R_STAGED, PEER(-1), .obs = { LINKED, .slave_offset = 500 }, .local = { GOOD },
 	  .applied = true },
 
