@@ -176,7 +176,7 @@ bool goal_file_save(const struct paths *p, const char *json, size_t len, struct 
 	if (slots_write(p->goal_slots, json, len, NULL)) {
 		return true;
 	}
-	/* No slots yet, a goal too large for them, or a disk that fails: the way that needs none. */
+	/* No slots yet, too large a goal, or a disk that fails: the way that needs none. */
 	return file_replace(p->goal, json, len, 0600, e) && slots_remove(p->goal_slots, e);
 }
 
