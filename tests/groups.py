@@ -19,10 +19,10 @@ class Group:
         self.wait_durable()
 
     def wait_durable(self):
-        """Behind a first copy the AOF is rewritten once; a handover would wait for it."""
+        """Behind a first copy the AOF is rewritten once: a handover would wait for it, a detach is
+        refused. Known to the control plane, which hears of it a moment later."""
         for m in self.members:
-            wait_until("its AOF is whole", lambda m=m: attempt(lambda: self.dev.redis(m).info(
-                "persistence")["aof_rewrite_in_progress"] == 0))
+            wait_until("its AOF is whole", lambda m=m: self.dev.look(m).get("durable"))
 
     def source(self):
         found = self.dev.source_of(self.members[0])
