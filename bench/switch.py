@@ -503,21 +503,28 @@ def eject(group):
 
 # How long nobody takes writes, as a probe sees it.
 
+def text(answer):
+    return answer.decode() if isinstance(answer, bytes) else answer
+
+
 class Probe:
     """Asks source and target every 0.3 ms when the source was fenced and the target became master,
-    from a process of its own. It is the same for every way, and so is what the asking costs."""
+    from a process of its own. A source is fenced when min-slaves-to-write says so, or when a writer
+    is held by a pause: with four of them that is at most a millisecond later."""
 
-    def __init__(self, source, target, user=None, password=None):
+    def __init__(self, source, target, user=None, password=None, pauses=False):
         self.times = multiprocessing.RawArray("q", 2)  # fenced, master; 0: not seen
         ready = multiprocessing.Event()
         self.process = multiprocessing.Process(
-            target=self.look, args=(source, target, user, password, ready), daemon=True)
+            target=self.look, args=(source, target, user, password, pauses, ready), daemon=True)
         self.process.start()
         assert ready.wait(10), "the probe does not get through to the servers"
 
-    def look(self, source, target, user, password, ready):
-        asked = [(Resp(source, user=user, password=password),
-                  ("CONFIG", "GET", "min-slaves-to-write"), lambda a: int(a[1]) >= 1000),
+    def look(self, source, target, user, password, pauses, ready):
+        source = Resp(source, user=user, password=password)
+        asked = [(source, ("INFO", "clients"), lambda a: "blocked_clients:0\r" not in text(a))
+                 if pauses else
+                 (source, ("CONFIG", "GET", "min-slaves-to-write"), lambda a: int(a[1]) >= 1000),
                  (Resp(target, user=user, password=password),
                   ("ROLE",), lambda a: a[0] == "master")]
         ready.set()
