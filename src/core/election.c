@@ -6,13 +6,6 @@
 #include "base/macros.h"
 #include "core/operate.h"
 
-bool election_keeps_position(const struct member *m)
-{
-	struct server_version v;
-
-	return version_parse(m->datastore, m->version, &v) && version_rules(v)->psync2;
-}
-
 static bool is_fresh(const struct group_live *live, const struct observation *o)
 {
 	return o != NULL && live->op_watch != 0 && watch_answers(o->watch, live->op_watch);
@@ -115,7 +108,7 @@ bool election_sealed(const struct group *g, const struct group_live *live, size_
 	    o->role != SERVER_ROLE_REPLICA || o->guarded) {
 		return false;
 	}
-	if (!election_keeps_position(&g->members[i])) {
+	if (!member_keeps_position(&g->members[i])) {
 		return is_out_of_reach(live, i, o);
 	}
 	return o->goal_applied && o->goal_epoch == g->epoch && o->upstream_port == 0 && !o->link_up;

@@ -32,7 +32,7 @@ static uint32_t replicas_without_copy(const struct group *g)
 	return n;
 }
 
-static bool keeps_position(const struct member *m)
+bool member_keeps_position(const struct member *m)
 {
 	struct server_version v;
 
@@ -81,7 +81,7 @@ bool goal_is_staged(const struct group *g, const struct member *m)
 	bool stages = g->op.phase == PHASE_HANDOVER_STAGE || g->op.phase == PHASE_HANDOVER_FENCE;
 	uint32_t stay = g->durability > 1 ? g->durability - 1 : 0;
 
-	if (!stages || !m->attached_once || !keeps_position(m) || id_eq(m->id, g->op.target)) {
+	if (!stages || !m->attached_once || !member_keeps_position(m) || id_eq(m->id, g->op.target)) {
 		return false;
 	}
 	for (size_t i = g->nmembers; i > 0 && stay > 0; i--) {
@@ -114,7 +114,7 @@ static void be_replica(const struct group *g, const struct member *m, const stru
 {
 	const struct member *target = group_find(g, g->op.target);
 
-	if (group_is_sealing(g) && keeps_position(m)) {
+	if (group_is_sealing(g) && member_keeps_position(m)) {
 		goal->role = GOAL_SEALED;
 		return;
 	}

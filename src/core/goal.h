@@ -111,6 +111,12 @@ struct goal goal_of(const struct group *g, const struct member *m, struct id ins
 		    const struct server_settings *s);
 
 /*
+ * Do servers of m's version name their stream, and keep their place in it when they change whom they
+ * follow? Since 4.0; before, to seal a member would erase where it stands.
+ */
+bool member_keeps_position(const struct member *m);
+
+/*
  * In a handover the others move to the target before it is the source, off the critical path; with
  * durability k so many of them that the source keeps k direct ones, the target among them.
  */

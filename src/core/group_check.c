@@ -10,13 +10,6 @@
 #include "core/group_handover.h"
 #include "core/versions.h"
 
-bool member_has_ids(const struct member *m)
-{
-	struct server_version v;
-
-	return version_parse(m->datastore, m->version, &v) && version_rules(v)->psync2;
-}
-
 static enum handover_verdict say(char *buf, size_t size, enum handover_verdict v, const char *fmt,
 				 ...) PRINTF_LIKE(4, 5);
 
@@ -149,7 +142,7 @@ enum handover_verdict handover_judge(const struct handover_view *v, char *buf, s
 	if (verdict != HANDOVER_READY) {
 		return verdict;
 	}
-	if (member_has_ids(source) &&
+	if (member_keeps_position(source) &&
 	    !(server_in_stream(v->g, seen(v, source)) && server_in_stream(v->g, seen(v, target)))) {
 		return say(buf, size, HANDOVER_NOT_YET, "it does not hold the source's stream");
 	}

@@ -151,7 +151,7 @@ static size_t count_unsealed(struct step *s)
 	size_t n = 0;
 
 	for (size_t i = 0; i < s->g->nmembers; i++) {
-		if (!election_keeps_position(&s->g->members[i]) && !is_drained(s, i)) {
+		if (!member_keeps_position(&s->g->members[i]) && !is_drained(s, i)) {
 			step_wake(s, s->in->now_ms + ELECTION_STILL_MS);
 		}
 		const struct observation *o = s->in->obs[i];

@@ -29,7 +29,7 @@ struct handover_sides handover_sides_of(const struct step *s)
 
 	if (d.source < n) {
 		d.so = step_fresh(s, d.source);
-		d.ids = member_has_ids(&s->g->members[d.source]);
+		d.ids = member_keeps_position(&s->g->members[d.source]);
 	}
 	if (d.target < n) {
 		d.to = step_fresh(s, d.target);
@@ -117,7 +117,7 @@ void handover_take_back(struct group *g, const struct group_live *live,
 	const struct member *source = group_source(g);
 
 	g->epoch++;
-	if (g->op.phase == PHASE_HANDOVER_FENCE && source != NULL && member_has_ids(source)) {
+	if (g->op.phase == PHASE_HANDOVER_FENCE && source != NULL && member_keeps_position(source)) {
 		history_push(g, &unknown, undo_start(g, live, obs));
 	}
 }

@@ -21,9 +21,6 @@ bool handover_is_leaving(const struct step *s, size_t i);
 const char *handover_target_name(const struct step *s);
 void handover_leave_phase(struct step *s, enum op_phase next, const char *reason);
 
-/* Do servers of m's version name their stream, and keep their place in it? Since 4.0. */
-bool member_has_ids(const struct member *m);
-
 /* Is o at a place in the canonical stream, with all of its data? Since 4.0. */
 bool server_in_stream(const struct group *g, const struct observation *o);
 

@@ -60,9 +60,6 @@ bool election_drained(const struct group *g, struct group_live *live, size_t i,
 bool election_sealed(const struct group *g, const struct group_live *live, size_t i,
 		     const struct observation *o);
 
-/* Can it be sealed without losing its position? (4.0 and later) */
-bool election_keeps_position(const struct member *m);
-
 /* operate.c */
 
 /*

@@ -319,7 +319,7 @@ static void old_servers_are_not_sealed(void **)
 	struct observation o = { .proc = PROC_RUNNING, .role = SERVER_ROLE_REPLICA, .watch = 5,
 				 .slave_offset = 70, .read_offset = -1, .upstream_port = 6379 };
 
-	assert_false(election_keeps_position(&m));
+	assert_false(member_keeps_position(&m));
 	assert_true(election_sealed(&g, &live, 0, &o));
 	o.link_up = true;
 	assert_false(election_sealed(&g, &live, 0, &o));
