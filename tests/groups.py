@@ -1,10 +1,28 @@
 """A group of real servers as the tests of handover, eject and detach look at it: who is master, who
 follows whom, how many full copies were made, what every setting is.
 """
+import contextlib
 import os
 import signal
 
 from harness import attempt, wait_until
+
+
+def send(pid, signum):
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signum)
+
+
+@contextlib.contextmanager
+def stopped(*pids):
+    """Servers stand still; they go on in the end if they are still there."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            send(pid, signal.SIGCONT)
 
 
 class Group:

@@ -1,7 +1,6 @@
 """Eject on real servers: the source is gone, and the replica that holds most of its data takes over
 with every byte that any of them had received (DESIGN.md 5, REDIS.md 4a).
 """
-import contextlib
 import os
 import shutil
 import signal
@@ -12,7 +11,7 @@ import time
 import pytest
 import redis
 
-from groups import Group, kinds, last_event, port
+from groups import Group, kinds, last_event, port, send, stopped
 from harness import BUILD, AddressRange, Dev, attempt, servers_below, wait_until
 from writers import Writers, by_wait, discover
 
@@ -31,23 +30,6 @@ def quick_dev():
     """A dead server is started again, after the eject."""
     with Dev(discovery=True, settings=["agent.restart_delay=1500"]) as d:
         yield d
-
-
-def send(pid, signum):
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signum)
-
-
-@contextlib.contextmanager
-def stopped(*pids):
-    """Servers stand still; they go on in the end if they are still there."""
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in pids:
-            send(pid, signal.SIGCONT)
 
 
 def ask_until_taken(g, source, limit=20, **body):

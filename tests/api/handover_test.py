@@ -13,7 +13,7 @@ import time
 import pytest
 import redis
 
-from groups import Group, begin_replica, kinds
+from groups import Group, begin_replica, kinds, stopped
 from harness import Crash, Dev, attempt, wait_until
 from writers import Writers, by_eval, by_multi, by_pipeline, by_publish, by_set, by_wait
 
@@ -39,17 +39,6 @@ def stoppable(crash):
     with Dev(discovery=True, env=crash.env) as d:
         yield d
         crash.go_on()
-
-
-@contextlib.contextmanager
-def stopped(pid):
-    """A server stands still; it goes on in the end if it is still there."""
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGCONT)
 
 
 def milliseconds(gaps, share):

@@ -12,7 +12,7 @@ import time
 import pytest
 import redis
 
-from groups import Group, kinds, port
+from groups import Group, kinds, port, send, stopped
 from harness import Dev, attempt, wait_until
 from writers import Connection, Writers, by_pipeline, discover
 
@@ -94,22 +94,6 @@ def test_every_row_is_shown_or_says_why_not(record_property):
     assert {t for t in functions("scenario_test") if t.startswith("test_row")} <= named
     later = sorted(r for r, s in ROWS.items() if isinstance(s, str) and s.startswith(LATER))
     record_property("told", f"rows of REDIS.md 2 left for automatic failover: {later}")
-
-
-def send(pid, signum):
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signum)
-
-
-@contextlib.contextmanager
-def stopped(*pids):
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in pids:
-            send(pid, signal.SIGCONT)
 
 
 def eject(g, source, limit=40):
