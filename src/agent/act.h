@@ -38,7 +38,7 @@ struct act {
 	struct str refused; /* what the server refused, in its own words */
 	uint64_t sum;
 
-	/* FENCE, RELEASE, UNFENCE, DROP_CLIENTS */
+	/* FENCE, UNFENCE, DROP_CLIENTS */
 	act_end_fn *carried_out;
 };
 
@@ -51,7 +51,6 @@ void act_set_config(struct act *a);   /* act_config.c */
 
 /* act_fence.c */
 void act_fence(struct act *a);
-void act_release(struct act *a);
 void act_unfence(struct act *a);
 void act_drop_clients(struct act *a);
 

@@ -75,7 +75,7 @@ static void kill_clients(struct act *a)
 	send(a, (const char *[WORDS]){ "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes" });
 }
 
-/* fence, release, unfence */
+/* fence, unfence */
 
 static void fenced(struct act *a)
 {
@@ -104,18 +104,6 @@ void act_fence(struct act *a)
 	set(a, "min-slaves-max-lag", CONF_FENCE_MAX_LAG_S); /* with 0 there is no fence at all */
 	set(a, "min-slaves-to-write", FENCE_MIN_SLAVES);
 	kill_clients(a);
-}
-
-static void released(struct act *a)
-{
-	a->e->run.paused = false;
-	a->e->run.paused_until_ms = 0;
-}
-
-void act_release(struct act *a)
-{
-	a->carried_out = released;
-	send(a, (const char *[WORDS]){ "CLIENT", "UNPAUSE" });
 }
 
 static void unfenced(struct act *a)

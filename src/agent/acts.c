@@ -266,9 +266,6 @@ static void carry_out(void *arg)
 	case ACT_FENCE:
 		act_fence(a);
 		return;
-	case ACT_RELEASE:
-		act_release(a);
-		return;
 	case ACT_UNFENCE:
 		act_unfence(a);
 		return;

@@ -313,7 +313,6 @@ static struct goal_live live_of(const struct engine *e)
 	if (!e->confirmed ||
 	    goal_cmp(e->live_epoch, e->live_revision, e->goal.epoch, e->goal.revision) != 0) {
 		live.peer_offset = -1;
-		live.release = false;
 	}
 	return live;
 }
@@ -361,7 +360,6 @@ static bool is_command(enum instance_act act)
 	case ACT_PROMOTE:
 	case ACT_FENCE:
 	case ACT_YIELD:
-	case ACT_RELEASE:
 	case ACT_UNFENCE:
 	case ACT_SEAL:
 	case ACT_DROP_CLIENTS:
@@ -463,6 +461,20 @@ static bool login_is_over(const struct engine *e)
 	       (e->old_login && e->run.settings == engine_settings_sum(e, e->run.mode));
 }
 
+/*
+ * A goal became durable while others wait for this server: what was seen just before that is as good
+ * as another look, which would take as long as the act.
+ */
+static bool has_just_looked(struct engine *e)
+{
+	enum { FRESH_MS = 2 };
+	bool fresh = e->goal_is_new && e->live.urgent && e->run.process != NULL &&
+		     !e->run.silent && clock_ms() - e->looked_ms <= FRESH_MS;
+
+	e->goal_is_new = false;
+	return fresh;
+}
+
 void engine_turn(void *arg)
 {
 	struct engine *e = arg;
@@ -491,6 +503,8 @@ void engine_turn(void *arg)
 			return;
 		}
 		engine_rest(e, e->save_again_ms);
+	} else if (has_just_looked(e)) {
+		decide(e);
 	} else if (e->run.process != NULL) {
 		probe_start(e, looked);
 	} else {

@@ -101,6 +101,7 @@ struct engine {
 	unsigned jobs;    /* on worker threads, the marker's included */
 	bool busy;        /* a look or an act is under way */
 	bool again;       /* something happened meanwhile */
+	bool goal_is_new; /* and nothing was decided by it yet */
 	bool stopping;    /* engine_stop() */
 	struct timer *timer;
 	struct turn *now; /* in place of a timer of 0, which takes a millisecond or two */

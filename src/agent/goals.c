@@ -62,7 +62,7 @@ static void install_goal(struct engine *e, const struct str *text)
 	e->goal_arena = a;
 	e->goal = g;
 	e->has_goal = true;
-	e->confirmed = true;
+	e->confirmed = e->goal_is_new = true;
 	e->obs.goal_applied = false;
 	e->clients_dropped = e->clients_dropped && g.drop_clients;
 	e->pause_spent = e->pause_spent && same;

@@ -291,7 +291,7 @@ bool engine_streams(const struct engine *e)
 static bool same_live(const struct goal_live *a, const struct goal_live *b)
 {
 	return a->watch == b->watch && a->stream == b->stream && a->urgent == b->urgent &&
-	       a->peer_offset == b->peer_offset && a->release == b->release;
+	       a->peer_offset == b->peer_offset;
 }
 
 void engine_watch(struct engine *e, const struct goal_live *live)

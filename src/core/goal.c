@@ -125,7 +125,6 @@ static void be_replica(const struct group *g, const struct member *m, const stru
 	goal->staged = goal_is_staged(g, m) && target != NULL;
 	follow(goal->staged ? target : source, goal);
 	if (id_eq(m->id, g->op.from)) {
-		goal->fenced = g->op.phase == PHASE_HANDOVER_PROMOTE;
 		goal->kill_hung = true;
 		goal->drop_clients = g->op.phase == PHASE_HANDOVER_DROP;
 	}

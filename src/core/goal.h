@@ -100,7 +100,6 @@ struct goal_live {
 	bool stream;    /* keep reporting offsets */
 	bool urgent;    /* an operation waits for this server: look every millisecond */
 	int64_t peer_offset; /* yielding or staged: what the upstream has applied; -1: not known */
-	bool release;   /* the pause may end: the new source takes writes */
 };
 
 /*

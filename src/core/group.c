@@ -124,7 +124,6 @@ static void stamp_unseen_phase(struct step *s)
 	l->phase_seen = s->g->op.phase;
 	l->phase_since_ms = s->in->now_ms;
 	l->op_watch = 0;
-	l->release = false;
 	if (s->g->op.phase == PHASE_HANDOVER_CHECK || s->g->op.phase == PHASE_EJECT_DRAIN) {
 		step_forget_course(l);
 	}

@@ -105,7 +105,6 @@ struct group_live {
 	uint64_t op_watch;   /* what was seen counts from this number on; 0: not asked in this phase */
 	bool urgent;
 	int64_t peer_offset; /* handover: what the target has applied; -1: not known */
-	bool release;        /* handover: the target is master, the old source's pause may end */
 	/* Durability was raised: what the source had written by then; see group_durability.c. */
 	uint64_t durability_watch; /* asked for with this number; 0: not asked */
 	bool durability_sampled;

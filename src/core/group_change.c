@@ -50,7 +50,6 @@ struct goal_live group_live_of(const struct group *g, const struct group_live *l
 		.stream = live->watch_all,
 		.urgent = live->urgent,
 		.peer_offset = waits ? live->peer_offset : -1,
-		.release = live->release && id_eq(m->id, g->op.from),
 	};
 }
 
@@ -226,7 +225,6 @@ static void stamp_phase(struct step *s, enum op_phase phase)
 	if (l->watch < l->op_watch) {
 		l->watch = l->op_watch;
 	}
-	l->release = false;
 	s->out->changed = true;
 }
 

@@ -273,21 +273,12 @@ static bool enter_tidy(struct step *s)
 	return true;
 }
 
-/*
- * In a handover clients stand before the old source's pause: it is told first, and the record is
- * changed in the next step.
- */
 static bool serve(struct step *s)
 {
 	struct group_live *l = s->live;
 
 	if (l->serving_ms == 0) {
 		l->serving_ms = s->in->now_ms;
-	}
-	if (is_handover(s) && !l->release) {
-		l->release = true;
-		step_wake(s, s->in->now_ms + 1);
-		return true;
 	}
 	(void)promote_fill_history(s); /* servers before 4.0 have no id to fill in */
 	return enter_tidy(s);

@@ -428,10 +428,6 @@ static struct role_step step_replica(const struct instance_in *in)
 		return (struct role_step){ .act = ACT_AOF_ON,
 					   .why = "booted from its RDB, is linked" };
 	}
-	if (goal->fenced && in->live->release && l->paused) {
-		return role_change(in, ACT_RELEASE, (struct start_mode){},
-				   "its successor takes writes");
-	}
 	if (goal->drop_clients && !l->clients_dropped) {
 		return role_change(in, ACT_DROP_CLIENTS, (struct start_mode){},
 				   "its clients are to look again");
@@ -477,7 +473,7 @@ static struct instance_out step_running(const struct instance_in *in)
 	}
 	bool stale = !l->conf_current || !same_mode(r.mode, l->mode_now);
 
-	if (stale && in->goal->fenced && l->obs->fenced && !in->live->release) {
+	if (stale && in->goal->fenced && l->obs->fenced) {
 		/* The next word is awaited by its clients; the file it has starts it guarded. */
 		return wait_for(in, 0, "is fenced: its file can wait");
 	}

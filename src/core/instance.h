@@ -19,7 +19,6 @@
 	X(PROMOTE, "promote", "SLAVEOF NO ONE")                                              \
 	X(FENCE, "fence", "pause writes; before 6.2 min-slaves-to-write above any count")    \
 	X(YIELD, "yield", "SLAVEOF the one that takes over: fenced, and it has everything")  \
-	X(RELEASE, "release", "end the pause: the new source takes writes")                  \
 	X(UNFENCE, "unfence", "end the pause; min-slaves-to-write as the goal asks")         \
 	X(SEAL, "seal", "SLAVEOF a closed port: keeps what it has and where it stands")      \
 	X(DROP_CLIENTS, "drop-clients", "CLIENT KILL, so that they look for the source again") \

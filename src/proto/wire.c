@@ -108,7 +108,6 @@ static const struct field watch_rows[] = {
 	{ "stream",   FIELD_BOOL, FIELD_AT(struct wire_watch, live.stream) },
 	{ "urgent",   FIELD_BOOL, FIELD_AT(struct wire_watch, live.urgent) },
 	{ "peer",     FIELD_I64,  FIELD_AT(struct wire_watch, live.peer_offset), OR_UNKNOWN },
-	{ "release",  FIELD_BOOL, FIELD_AT(struct wire_watch, live.release) },
 };
 
 static const struct field goal_rows[] = {

@@ -51,8 +51,8 @@ static uint64_t watch_digest(const struct wire_watch *w)
 {
 	const uint64_t prime = 0x100000001b3ULL;
 	const struct goal_live *l = &w->live;
-	uint64_t flags = (uint64_t)l->stream << 2 | (uint64_t)l->urgent << 1 | l->release;
-	uint64_t h = 0xcbf29ce484222325ULL ^ l->watch << 3 ^ flags;
+	uint64_t flags = (uint64_t)l->stream << 1 | l->urgent;
+	uint64_t h = 0xcbf29ce484222325ULL ^ l->watch << 2 ^ flags;
 
 	h = (h * prime) ^ (uint64_t)l->peer_offset;
 	for (size_t i = 0; i < sizeof w->instance.b; i++) {

@@ -27,7 +27,7 @@ enum {
 struct told {
 	uint64_t shown, watch;
 	int64_t peer_offset;
-	bool watch_all, urgent, release;
+	bool watch_all, urgent;
 };
 
 /* What the reconciler knows of one group beside its entry. */
@@ -76,7 +76,7 @@ static bool is_first_on_host(const struct group *g, size_t i)
 static bool same_told(const struct told *a, const struct told *b)
 {
 	return a->shown == b->shown && a->watch == b->watch && a->peer_offset == b->peer_offset &&
-	       a->watch_all == b->watch_all && a->urgent == b->urgent && a->release == b->release;
+	       a->watch_all == b->watch_all && a->urgent == b->urgent;
 }
 
 /* Wakes the agents concerned, when the record or the watches are not what they were told last. */
@@ -85,8 +85,7 @@ static void publish(struct reconcile_state *st)
 	const struct entry *en = st->en;
 	const struct reconcile *rc = st->rc;
 	const struct group_live *l = &en->live;
-	const struct told now = { en->shown,    l->watch,  l->peer_offset,
-				  l->watch_all, l->urgent, l->release };
+	const struct told now = { en->shown, l->watch, l->peer_offset, l->watch_all, l->urgent };
 
 	if (same_told(&st->told, &now)) {
 		return;

@@ -34,7 +34,7 @@ def is_of_a_change(point):
 
 #: Acts of the agent that no other operation brings.
 CHANGE_ACTS = [f"act.{act}.{when}" for act in
-               ("fence", "yield", "release", "unfence", "seal", "drop-clients")
+               ("fence", "yield", "unfence", "seal", "drop-clients")
                for when in ("before", "after")]
 POINTS = [p for p in crash_points() if not is_of_a_change(p)]
 pytestmark = pytest.mark.skipif(not POINTS, reason="this build has no crash points")

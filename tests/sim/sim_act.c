@@ -164,7 +164,6 @@ static void carry_out(struct world *w, int node, const struct order *o)
 	case ACT_FENCE:
 		server_pause(w, node, FENCE_PAUSE_MS); /* from 6.2 on that is all */
 		break;
-	case ACT_RELEASE:
 	case ACT_UNFENCE:
 		server_pause(w, node, 0);
 		break;
@@ -197,7 +196,6 @@ static void note_carried_out(struct engine *e)
 		e->paused = e->pause_spent = true;
 		e->paused_until_ms = e->act_began_ms + FENCE_PAUSE_MS;
 		break;
-	case ACT_RELEASE:
 	case ACT_UNFENCE:
 		e->paused = false;
 		e->paused_until_ms = 0;
@@ -317,7 +315,6 @@ void act_take_effect(struct world *w, int node)
 	case ACT_PROMOTE:
 	case ACT_FENCE:
 	case ACT_YIELD:
-	case ACT_RELEASE:
 	case ACT_UNFENCE:
 	case ACT_SEAL:
 	case ACT_DROP_CLIENTS:

@@ -65,7 +65,7 @@ static void save_goal(struct world *w, int node)
 static bool same_live(const struct goal_live *a, const struct goal_live *b)
 {
 	return a->watch == b->watch && a->stream == b->stream && a->urgent == b->urgent &&
-	       a->peer_offset == b->peer_offset && a->release == b->release;
+	       a->peer_offset == b->peer_offset;
 }
 
 /* What comes beside a goal belongs to it; the newest word counts, if its goal is not an older one.
@@ -344,7 +344,6 @@ static struct goal_live live_of(const struct engine *e)
 	if (!e->confirmed ||
 	    goal_cmp(e->live_epoch, e->live_revision, e->goal.epoch, e->goal.revision) != 0) {
 		live.peer_offset = -1;
-		live.release = false;
 	}
 	return live;
 }

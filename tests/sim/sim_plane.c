@@ -127,7 +127,7 @@ static void add_split(struct world *w, const struct group_out *out)
 static bool same_live(const struct group_live *a, const struct group_live *b)
 {
 	return a->watch == b->watch && a->watch_all == b->watch_all && a->urgent == b->urgent &&
-	       a->peer_offset == b->peer_offset && a->release == b->release;
+	       a->peer_offset == b->peer_offset;
 }
 
 static void step_commits(struct world *w, int slot, const struct group_out *out)

@@ -163,7 +163,7 @@ static void goals_in_every_phase(void **)
 		{ PHASE_HANDOVER_STAGE, { "M", "1", "2" } },
 		{ PHASE_HANDOVER_FENCE, { "Yf2", "1", "2" } },
 		{ PHASE_HANDOVER_UNDO, { "M", "1", "1" } },
-		{ PHASE_HANDOVER_PROMOTE, { "f2k", "M", "2" } },
+		{ PHASE_HANDOVER_PROMOTE, { "2k", "M", "2" } },
 		{ PHASE_HANDOVER_TIDY, { "2dk", "M", "2" } },
 		{ PHASE_HANDOVER_DROP, { "2dkc", "M", "2" } },
 		{ PHASE_EJECT_DRAIN, { "Gk", "1", "1" } },

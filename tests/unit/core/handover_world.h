@@ -275,9 +275,6 @@ static void carry_out(struct world *w, size_t i, const struct goal *goal, struct
 	case ACT_UNFENCE:
 		s->fenced = s->paused = false;
 		break;
-	case ACT_RELEASE:
-		s->paused = false;
-		break;
 	case ACT_DROP_CLIENTS:
 		s->dropped = true;
 		break;

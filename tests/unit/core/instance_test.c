@@ -24,7 +24,6 @@
 #define UPSTREAM .upstream_host = "127.0.77.1", .upstream_port = 6379
 #define GOAL_Y .goal = { .role = GOAL_YIELDING, UPSTREAM, .confirmed_run = { RUN_1 }, .fenced = true }
 #define GOAL_Y2 .goal = { .role = GOAL_YIELDING, UPSTREAM, .confirmed_run = { RUN_2 }, .fenced = true }
-#define GOAL_R_FENCED .goal = { .role = GOAL_REPLICA, UPSTREAM, .demote_accepted = true, .fenced = true }
 #define GOAL_R_DEMOTED .goal = { .role = GOAL_REPLICA, UPSTREAM, .demote_accepted = true }
 #define GOAL_R_STAGED .goal = { .role = GOAL_REPLICA, UPSTREAM, .staged = true }
 #define GOAL_R_DROP .goal = { .role = GOAL_REPLICA, UPSTREAM, .drop_clients = true }
@@ -223,19 +222,14 @@ static const struct step_case cases[] = {
 	  .local = { GOOD, .paused = true }, .want = ACT_PROMOTE },
 	{ "the fence does not go on the word of a goal from disk", GOAL_S, .unconfirmed = true, .obs = { FENCED(500) },
 	  .local = { GOOD } },
-	{ "the old source stays fenced until it is released", GOAL_R_FENCED, .obs = { LINKED, .fenced = true },
+	{ "once it is demoted for good its clients are let go", GOAL_R_DEMOTED, .obs = { LINKED, .fenced = true },
+	  .local = { .live_current = true, .paused = true }, .want = ACT_UNFENCE },
+	{ "before it follows they are not", GOAL_R_DEMOTED, .obs = { REPLICA, .upstream_host = "127.0.77.9", .fenced = true },
+	  .local = { GOOD, .paused = true }, .want = ACT_FOLLOW },
+	{ "a pause does not end on the word of a goal from disk", GOAL_R_DEMOTED, .unconfirmed = true, .obs = { LINKED },
 	  .local = { GOOD, .paused = true }, .applied = true },
-	{ "its file waits as long", GOAL_R_FENCED, .obs = { LINKED, .fenced = true },
-	  .local = { .live_current = true, .paused = true } },
-	{ "released, the pause ends", GOAL_R_FENCED, .live = { .release = true }, .obs = { LINKED, .fenced = true },
-	  .local = { .live_current = true, .paused = true }, .want = ACT_RELEASE },
-	{ "not on the word of a goal from disk", GOAL_R_FENCED, .unconfirmed = true, .live = { .release = true },
-	  .obs = { LINKED, .fenced = true }, .local = { GOOD, .paused = true } },
-	{ "then its file is written", GOAL_R_FENCED, .live = { .release = true }, .obs = { LINKED, .fenced = true },
-	  .local = { .live_current = true }, .want = ACT_WRITE_CONF },
-	{ "and it is done, fenced as it is", GOAL_R_FENCED, .live = { .release = true }, .obs = { LINKED, .fenced = true },
-	  .local = { GOOD }, .applied = true },
-	{ "in tidy the fence goes", GOAL_R_DEMOTED, .obs = { LINKED, .fenced = true }, .local = { GOOD }, .want = ACT_UNFENCE },
+	{ "a fence by min-slaves goes too", GOAL_R_DEMOTED, .obs = { LINKED, .fenced = true }, .local = { GOOD }, .want = ACT_UNFENCE },
+	{ "then its file is written", GOAL_R_DEMOTED, .obs = { LINKED }, .local = { .live_current = true }, .want = ACT_WRITE_CONF },
 	{ "clients are dropped", GOAL_R_DROP, .obs = { LINKED }, .local = { GOOD }, .want = ACT_DROP_CLIENTS },
 	{ "once", GOAL_R_DROP, .obs = { LINKED }, .local = { GOOD, .clients_dropped = true }, .applied = true },
 	{ "not before it follows", GOAL_R_DROP, .obs = { REPLICA, .upstream_host = "127.0.77.9" }, .local = { GOOD },
@@ -423,9 +417,6 @@ static void carry_out(struct instance_out step, const struct goal *goal,
 	case ACT_FENCE:
 		o->fenced = true;
 		l->paused = true;
-		break;
-	case ACT_RELEASE:
-		l->paused = false;
 		break;
 	case ACT_UNFENCE:
 		o->fenced = false;

@@ -227,7 +227,7 @@ static void goals_come_back(void **)
 	const struct goal goals[] = { full_goal, deleted };
 	const struct wire_watch watches[] = {
 		{ ID(3), { .watch = 20, .stream = true, .peer_offset = -1 } },
-		{ ID(9), { .watch = 21, .urgent = true, .peer_offset = 5000, .release = true } },
+		{ ID(9), { .watch = 21, .urgent = true, .peer_offset = 5000 } },
 	};
 	const struct wire_goals g = { .installation = ID(1),
 				      .revision = 30,
@@ -255,7 +255,6 @@ static void goals_come_back(void **)
 		assert_int_equal(is->stream, was->stream);
 		assert_int_equal(is->urgent, was->urgent);
 		assert_int_equal(is->peer_offset, was->peer_offset);
-		assert_int_equal(is->release, was->release);
 	}
 	assert_true(id_eq(got.installation, g.installation));
 	assert_int_equal(got.revision, 30);
