@@ -6,9 +6,9 @@
 
 #include <assert.h>
 #include <inttypes.h>
-#include <stdarg.h>
 
 #include "base/macros.h"
+#include "base/text.h"
 
 #define ELECT_WHY_ROW(name, weight, text, sentence) [ELECT_WHY_##name] = { text, sentence },
 static const struct {
@@ -57,62 +57,32 @@ const char *elect_verdict_name(enum elect_verdict v)
 	return verdict_names[v];
 }
 
-struct text {
-	char *p;
-	size_t size, len;
-};
-
-static void put(struct text *t, const char *fmt, ...) PRINTF_LIKE(2, 3);
-
-static void put(struct text *t, const char *fmt, ...)
-{
-	va_list ap;
-
-	if (t->len + 1 >= t->size) {
-		return;
-	}
-	va_start(ap, fmt);
-	int n = vsnprintf(t->p + t->len, t->size - t->len, fmt, ap);
-	va_end(ap);
-	if (n > 0) {
-		t->len += (size_t)n < t->size - t->len ? (size_t)n : t->size - t->len - 1;
-	}
-}
-
-static struct text text_in(char *buf, size_t size)
-{
-	if (size > 0) {
-		buf[0] = '\0';
-	}
-	return (struct text){ .p = buf, .size = size };
-}
-
 static void put_offset(struct text *t, int64_t offset)
 {
 	if (offset >= 0) {
-		put(t, "offset %" PRId64, offset);
+		text_add(t, "offset %" PRId64, offset);
 	} else {
-		put(t, "offset unknown");
+		text_add(t, "offset unknown");
 	}
 }
 
 static void put_member(struct text *t, const struct elect_in *in, const struct elect_out *out,
 		       size_t i)
 {
-	put(t, NAME_FMT " (", in->candidates[i].name);
+	text_add(t, NAME_FMT " (", in->candidates[i].name);
 	put_offset(t, out->of[i].offset);
-	put(t, ")");
+	text_add(t, ")");
 }
 
 static void put_choice(struct text *t, const struct elect_in *in, const struct elect_out *out)
 {
 	put_member(t, in, out, out->winner);
 	if (out->runner_up != ELECT_NOBODY) {
-		put(t, " goes before ");
+		text_add(t, " goes before ");
 		put_member(t, in, out, out->runner_up);
-		put(t, ": it");
+		text_add(t, ": it");
 	}
-	put(t, " %s", bys[out->by].sentence);
+	text_add(t, " %s", bys[out->by].sentence);
 }
 
 static void put_specification(struct text *t, const struct elect_in *in,
@@ -124,11 +94,11 @@ static void put_specification(struct text *t, const struct elect_in *in,
 	const struct elect_candidate *s = &in->candidates[out->spec_choice];
 
 	if (out->spec_ties > 1) {
-		put(t, "; by master_last_io_seconds_ago %zu are equal (%d)", out->spec_ties,
-		    (int)s->last_io_now_s);
+		text_add(t, "; by master_last_io_seconds_ago %zu are equal (%d)", out->spec_ties,
+			 (int)s->last_io_now_s);
 	} else {
-		put(t, "; by master_last_io_seconds_ago it would be " NAME_FMT " (%d)", s->name,
-		    (int)s->last_io_now_s);
+		text_add(t, "; by master_last_io_seconds_ago it would be " NAME_FMT " (%d)",
+			 s->name, (int)s->last_io_now_s);
 	}
 }
 
@@ -137,30 +107,30 @@ static void put_cost(struct text *t, const struct elect_in *in, const struct ele
 	if (in->bounded) {
 		bool enough = out->sealed + in->k > out->replicas;
 
-		put(t, "; %zu of %zu replicas are sealed, %s for k = %" PRIu32, out->sealed,
-		    out->replicas, enough ? "enough" : "too few", in->k);
+		text_add(t, "; %zu of %zu replicas are sealed, %s for k = %" PRIu32, out->sealed,
+			 out->replicas, enough ? "enough" : "too few", in->k);
 	}
 	if (out->loss_bytes == 0) {
-		put(t, "; nothing is known to be lost");
+		text_add(t, "; nothing is known to be lost");
 	} else if (out->loss_bytes > 0) {
-		put(t, "; %" PRId64 " bytes are known to be lost", out->loss_bytes);
+		text_add(t, "; %" PRId64 " bytes are known to be lost", out->loss_bytes);
 	} else if (out->last_resort) {
-		put(t, "; what is lost is not known");
+		text_add(t, "; what is lost is not known");
 	}
 	if (out->ahead != ELECT_NOBODY) {
-		put(t, ", " NAME_FMT " has more", in->candidates[out->ahead].name);
+		text_add(t, ", " NAME_FMT " has more", in->candidates[out->ahead].name);
 	}
 	if (!out->durable) {
-		put(t, "; its data are not all on disk yet");
+		text_add(t, "; its data are not all on disk yet");
 	}
 }
 
 static void put_nobody(struct text *t, const struct elect_in *in, const struct elect_out *out)
 {
-	put(t, "none of %zu replicas can be promoted", in->n);
+	text_add(t, "none of %zu replicas can be promoted", in->n);
 	for (size_t i = 0; i < in->n; i++) {
-		put(t, "%s " NAME_FMT ": %s", i == 0 ? ":" : ";", in->candidates[i].name,
-		    whys[out->of[i].why].sentence);
+		text_add(t, "%s " NAME_FMT ": %s", i == 0 ? ":" : ";", in->candidates[i].name,
+			 whys[out->of[i].why].sentence);
 	}
 }
 
@@ -174,7 +144,7 @@ const char *elect_reason(const struct elect_in *in, const struct elect_out *out,
 		return buf;
 	}
 	if (out->last_resort) {
-		put(&t, "none of %zu replicas is eligible; the last resort: ", in->n);
+		text_add(&t, "none of %zu replicas is eligible; the last resort: ", in->n);
 	}
 	put_choice(&t, in, out);
 	put_cost(&t, in, out);
@@ -187,20 +157,21 @@ static void put_position(struct text *t, const struct elect_in *in, const struct
 			 int64_t offset)
 {
 	if (replid_known(&c->at.replid)) {
-		put(t, "%s", history_judge(&in->history, &c->at).why);
+		text_add(t, "%s", history_judge(&in->history, &c->at).why);
 	} else {
 		put_offset(t, offset);
 	}
 	if (offset < 0) {
-		put(t, " (master_repl_offset %" PRId64 ", slave_repl_offset %" PRId64 ")",
-		    c->at.offset, c->slave_offset);
+		text_add(t, " (master_repl_offset %" PRId64 ", slave_repl_offset %" PRId64 ")",
+			 c->at.offset, c->slave_offset);
 	}
 }
 
 static void put_figures(struct text *t, const struct elect_candidate *c)
 {
-	put(t, "last_io %d s (now %d), priority %d, %" PRId64 " keys, %sdurable", (int)c->last_io_s,
-	    (int)c->last_io_now_s, (int)c->priority, c->keys, c->durable ? "" : "not ");
+	text_add(t, "last_io %d s (now %d), priority %d, %" PRId64 " keys, %sdurable",
+		 (int)c->last_io_s, (int)c->last_io_now_s, (int)c->priority, c->keys,
+		 c->durable ? "" : "not ");
 }
 
 const char *elect_explain(const struct elect_in *in, const struct elect_out *out, size_t i,
@@ -211,19 +182,19 @@ const char *elect_explain(const struct elect_in *in, const struct elect_out *out
 	enum elect_why why = out->of[i].why;
 	bool wins = i == out->winner;
 
-	put(&t, NAME_FMT ": ", c->name);
+	text_add(&t, NAME_FMT ": ", c->name);
 	if (wins) {
-		put(&t, "%s", out->verdict == ELECT_WINNER ? "chosen" : "would be chosen");
+		text_add(&t, "%s", out->verdict == ELECT_WINNER ? "chosen" : "would be chosen");
 	}
 	if (why != ELECT_WHY_ELIGIBLE) {
-		put(&t, "%snot eligible, %s", wins ? ", though " : "", whys[why].sentence);
+		text_add(&t, "%snot eligible, %s", wins ? ", though " : "", whys[why].sentence);
 	} else if (!wins) {
-		put(&t, "eligible");
+		text_add(&t, "eligible");
 	}
 	if (c->heard && c->running) {
-		put(&t, "; ");
+		text_add(&t, "; ");
 		put_position(&t, in, c, out->of[i].offset);
-		put(&t, "; ");
+		text_add(&t, "; ");
 		put_figures(&t, c);
 	}
 	return buf;

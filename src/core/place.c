@@ -1,132 +1,215 @@
-/*
- * A pool's slots in one row: the address moves fastest, so that the default port is used up on
- * every address before the second port of any.
- */
 #include "core/place.h"
 
-#include <arpa/inet.h>
+#include <inttypes.h>
+#include <stdio.h>
 
+#include "base/macros.h"
 #include "base/str.h"
+#include "base/text.h"
+#include "core/names.h"
 
-static bool address_parse(const char *s, uint32_t *ret)
+/* hurdles */
+
+static bool may_share(const struct place_host *h, const struct place_wish *w, bool group_lives)
 {
-	struct in_addr in;
-
-	if (inet_pton(AF_INET, s, &in) != 1) {
-		return false;
+	switch (w->locality) {
+	case PLACE_AFFINITY:
+		return h->members > 0 || !group_lives;
+	case PLACE_ANTI_AFFINITY:
+		return h->members == 0;
+	case PLACE_ANYWHERE:
+		break;
 	}
-	*ret = ntohl(in.s_addr);
-	return *ret != 0;
-}
-
-static bool port_parse(const char *s, uint16_t *ret)
-{
-	uint64_t n;
-
-	if (!str_to_u64(s, &n) || n == 0 || n > UINT16_MAX) {
-		return false;
-	}
-	*ret = (uint16_t)n;
 	return true;
 }
 
-/* "A-B" or "A" (both ends the same) into two terminated texts. */
-static bool range_split(const char *s, char first[32], char last[32])
+static int64_t larger(int64_t a, int64_t b)
 {
-	const char *dash = strchr(s, '-');
+	return a > b ? a : b;
+}
 
-	if (dash == NULL) {
-		return str_copy(first, 32, s) && str_copy(last, 32, s);
+/* Counts the first hurdle that it falls at. */
+static bool is_fit(const struct place_host *h, const struct place_wish *w, bool group_lives,
+		   struct place_shortage *s)
+{
+	s->hosts++;
+	if (!h->has_version) {
+		s->version++;
+	} else if (h->draining) {
+		s->draining++;
+	} else if (h->silent) {
+		s->silent++;
+	} else if (!may_share(h, w, group_lives)) {
+		s->locality++;
+	} else if (h->free_addresses == 0) {
+		s->addresses++;
+	} else if (h->memory_free < w->memory) {
+		s->memory++;
+		s->most_memory = larger(s->most_memory, h->memory_free);
+	} else if (h->disk_free < w->disk) {
+		s->disk++;
+		s->most_disk = larger(s->most_disk, h->disk_free);
+	} else {
+		return true;
 	}
-	size_t len = (size_t)(dash - s);
+	return false;
+}
 
-	if (len >= 32) {
-		return false;
+/* the best of those that are fit */
+
+/* Members of the group in its failure domain. */
+static size_t domain_members(const struct place_host *hosts, size_t n, const struct place_host *h)
+{
+	size_t members = 0;
+
+	if (h->domain[0] == '\0') {
+		return h->members;
 	}
-	memcpy(first, s, len);
-	first[len] = '\0';
-	return str_copy(last, 32, dash + 1);
-}
-
-bool pool_parse(const char *addresses, const char *ports, struct pool *ret, struct err *e)
-{
-	struct pool p;
-	char first[32], last[32];
-
-	if (!range_split(addresses, first, last) || !address_parse(first, &p.first) ||
-	    !address_parse(last, &p.last) || p.first > p.last) {
-		return err_set(
-			e, ERR_INVALID,
-			"'%s' is no range of IPv4 addresses, such as 127.0.77.1-127.0.77.250",
-			addresses);
-	}
-	if (!range_split(ports, first, last) || !port_parse(first, &p.first_port) ||
-	    !port_parse(last, &p.last_port) || p.first_port > p.last_port) {
-		return err_set(e, ERR_INVALID, "'%s' is no port, such as 6379, nor a range of them",
-			       ports);
-	}
-	if (pool_slots(&p) > PLACE_POOL_MAX) {
-		return err_set(e, ERR_OVER_LIMIT, "%s with ports %s are %zu slots, the limit is %d",
-			       addresses, ports, pool_slots(&p), PLACE_POOL_MAX);
-	}
-	*ret = p;
-	return true;
-}
-
-static size_t pool_addresses(const struct pool *p)
-{
-	return (size_t)(p->last - p->first) + 1;
-}
-
-size_t pool_slots(const struct pool *p)
-{
-	return pool_addresses(p) * ((size_t)(p->last_port - p->first_port) + 1);
-}
-
-struct endpoint pool_slot(const struct pool *p, size_t slot)
-{
-	size_t n = pool_addresses(p);
-
-	return (struct endpoint){
-		.address = p->first + (uint32_t)(slot % n),
-		.port = (uint16_t)(p->first_port + slot / n),
-	};
-}
-
-size_t pool_slot_of(const struct pool *p, struct endpoint e)
-{
-	if (e.address < p->first || e.address > p->last || e.port < p->first_port ||
-	    e.port > p->last_port) {
-		return SIZE_MAX;
-	}
-	return (size_t)(e.port - p->first_port) * pool_addresses(p) + (e.address - p->first);
-}
-
-void endpoint_text(struct endpoint e, char buf[16])
-{
-	snprintf(buf, 16, "%u.%u.%u.%u", e.address >> 24, e.address >> 16 & 255,
-		 e.address >> 8 & 255, e.address & 255);
-}
-
-bool endpoint_parse(const char *address, uint16_t port, struct endpoint *ret)
-{
-	uint32_t a;
-
-	if (port == 0 || !address_parse(address, &a)) {
-		return false;
-	}
-	*ret = (struct endpoint){ .address = a, .port = port };
-	return true;
-}
-
-size_t place_free_slot(const bool *used, size_t nslots, size_t from)
-{
-	for (size_t i = 0; i < nslots; i++) {
-		size_t slot = (from % nslots + i) % nslots;
-
-		if (!used[slot]) {
-			return slot;
+	for (size_t i = 0; i < n; i++) {
+		/* Few hosts have members: only their labels are compared. */
+		if (hosts[i].members > 0 && str_eq(hosts[i].domain, h->domain)) {
+			members += hosts[i].members;
 		}
 	}
-	return SIZE_MAX;
+	return members;
+}
+
+struct rank {
+	size_t members, in_domain;
+	int64_t memory_free;
+	const char *name;
+};
+
+static bool is_better(const struct rank *a, const struct rank *b)
+{
+	if (a->members != b->members) {
+		return a->members < b->members;
+	}
+	if (a->in_domain != b->in_domain) {
+		return a->in_domain < b->in_domain;
+	}
+	if (a->memory_free != b->memory_free) {
+		return a->memory_free > b->memory_free;
+	}
+	return strcmp(a->name, b->name) < 0;
+}
+
+size_t place_pick(const struct place_host *hosts, size_t n, const struct place_wish *w,
+		  struct place_shortage *ret)
+{
+	struct rank best = {};
+	size_t at = SIZE_MAX, members = 0;
+
+	*ret = (struct place_shortage){ .most_memory = INT64_MIN, .most_disk = INT64_MIN };
+	for (size_t i = 0; i < n; i++) {
+		members += hosts[i].members;
+	}
+	for (size_t i = 0; i < n; i++) {
+		if (!is_fit(&hosts[i], w, members > 0, ret)) {
+			continue;
+		}
+		struct rank r = {
+			.members = hosts[i].members,
+			.in_domain = domain_members(hosts, n, &hosts[i]),
+			.memory_free = hosts[i].memory_free,
+			.name = hosts[i].name,
+		};
+		if (at == SIZE_MAX || is_better(&r, &best)) {
+			best = r;
+			at = i;
+		}
+	}
+	return at;
+}
+
+/* the refusal */
+
+static int64_t in_mb(int64_t bytes)
+{
+	return bytes > 0 ? bytes >> 20 : 0;
+}
+
+static int64_t in_gb(int64_t bytes)
+{
+	return bytes > 0 ? bytes >> 30 : 0;
+}
+
+struct hurdle {
+	size_t n; /* hosts that fell there */
+	const char *one, *many, *rest;
+};
+
+/* "of 5 hosts 1 is being drained, 4 have no free address" */
+static void list_hurdles(const struct place_shortage *s, const struct place_wish *w,
+			 struct text *out)
+{
+	char memory[64], disk[64];
+
+	snprintf(memory, sizeof memory, "too little memory (%" PRId64 " MB free at most)",
+		 in_mb(s->most_memory));
+	snprintf(disk, sizeof disk, "too little disk (%" PRId64 " GB free at most)",
+		 in_gb(s->most_disk));
+	const struct hurdle hurdles[] = {
+		{ s->version, "does", "do", "not have this version" },
+		{ s->draining, "is", "are", "being drained" },
+		{ s->silent, "is", "are", "not heard at present" },
+		{ s->locality, "has", "have",
+		  w->locality == PLACE_AFFINITY ? "none of its group, as affinity asks"
+						: "one of its group, against anti-affinity" },
+		{ s->addresses, "has", "have", "no free address" },
+		{ s->memory, "has", "have", memory },
+		{ s->disk, "has", "have", disk },
+	};
+	const char *comma = "";
+
+	text_add(out, "of %zu host%s ", s->hosts, s->hosts == 1 ? "" : "s");
+	for (size_t i = 0; i < ARRAY_LEN(hurdles); i++) {
+		const struct hurdle *h = &hurdles[i];
+
+		if (h->n > 0) {
+			text_add(out, "%s%zu %s %s", comma, h->n, h->n == 1 ? h->one : h->many,
+				 h->rest);
+			comma = ", ";
+		}
+	}
+}
+
+bool place_refuse(const struct place_shortage *s, const struct place_wish *w, const char *what,
+		  struct err *e)
+{
+	char list[300];
+	struct text out = text_in(list, sizeof list);
+
+	if (s->hosts == 0) {
+		return err_set(e, ERR_UNPROCESSABLE, "No host has joined yet: start tanist-agent.");
+	}
+	list_hurdles(s, w, &out);
+	return err_set(e, ERR_UNPROCESSABLE,
+		       "No host has room for %s with %" PRId64 " MB of memory and %" PRId64
+		       " GB of disk: %s.",
+		       what, in_mb(w->memory), in_gb(w->disk), list);
+}
+
+/* names */
+
+static const char *const localities[] = {
+	[PLACE_ANYWHERE] = "",
+	[PLACE_AFFINITY] = "affinity",
+	[PLACE_ANTI_AFFINITY] = "anti-affinity",
+};
+
+bool place_locality_parse(const char *s, enum place_locality *ret)
+{
+	size_t i = names_find(localities, ARRAY_LEN(localities), s);
+
+	if (i == ARRAY_LEN(localities)) {
+		return false;
+	}
+	*ret = (enum place_locality)i;
+	return true;
+}
+
+const char *place_locality_name(enum place_locality l)
+{
+	return localities[l];
 }

@@ -1,6 +1,11 @@
 /*
- * Placement: which host and which address a new instance gets. (Issue "Many hosts" adds capacity
- * and spread; the shape is the same.)
+ * Placement: which host a new instance goes to. Pure; who asks gathers what is known of the hosts,
+ * what is promised to instances there, and where the group's members live.
+ *
+ * A host is fit when its agent is heard and wants more, has the version, and has room: an address,
+ * memory by the flavor, disk by the volume. Of those that are fit the group's own hosts come last,
+ * so that a replica never shares a host with its source, or another member, while another host has
+ * room; then the failure domains that hold members; then the one with the most memory to spare.
  */
 #pragma once
 
@@ -10,31 +15,44 @@
 
 #include "base/err.h"
 
-/* One range of IPv4 addresses, inclusive, host byte order, each with ports first..last. */
-struct pool {
-	uint32_t first, last;
-	uint16_t first_port, last_port;
+/* Trove's locality: of a group's members. */
+enum place_locality {
+	PLACE_ANYWHERE,      /* apart where that can be had */
+	PLACE_AFFINITY,      /* all on one host, or refused */
+	PLACE_ANTI_AFFINITY, /* no two on one host, or refused */
 };
 
-enum { PLACE_POOL_MAX = 65536 }; /* slots of one pool */
-
-struct endpoint {
-	uint32_t address; /* IPv4, host byte order */
-	uint16_t port;
+struct place_host {
+	const char *name;
+	const char *domain; /* label failure_domain; "": the host is one by itself */
+	bool has_version, silent, draining;
+	size_t free_addresses;
+	int64_t memory_free, disk_free; /* bytes not promised to anybody; below 0: overbooked */
+	size_t members;                 /* of the group, living there */
 };
 
-/* "127.0.77.1-127.0.77.250" with ports "6379" or "7000-7100". */
-[[nodiscard]] bool pool_parse(const char *addresses, const char *ports, struct pool *ret, struct err *e);
+struct place_wish {
+	int64_t memory, disk; /* bytes */
+	enum place_locality locality;
+};
 
-size_t pool_slots(const struct pool *p);
-struct endpoint pool_slot(const struct pool *p, size_t slot);
+/* How many hosts fell at each hurdle; each host counts at the first one only. */
+struct place_shortage {
+	size_t hosts, version, draining, silent, locality, addresses, memory, disk;
+	int64_t most_memory, most_disk; /* free on any host that fell there; bytes */
+};
 
-/* SIZE_MAX when e is not of the pool. */
-size_t pool_slot_of(const struct pool *p, struct endpoint e);
+/* The place in hosts[] of the best one; SIZE_MAX: none is fit, and *ret says why. */
+size_t place_pick(const struct place_host *hosts, size_t n, const struct place_wish *w,
+		  struct place_shortage *ret);
 
-/* "127.0.77.1" */
-void endpoint_text(struct endpoint e, char buf[16]);
-[[nodiscard]] bool endpoint_parse(const char *address, uint16_t port, struct endpoint *ret);
+/*
+ * Why there is no room, for people: what is short on how many hosts. what names the datastore and
+ * version, "redis 7.0.15". Always ERR_UNPROCESSABLE; returns false.
+ */
+bool place_refuse(const struct place_shortage *s, const struct place_wish *w, const char *what,
+		  struct err *e);
 
-/* The first slot not marked in used[] (one bool per slot), at or after `from`, wrapping; SIZE_MAX: full. */
-size_t place_free_slot(const bool *used, size_t nslots, size_t from);
+/* "affinity", "anti-affinity", ""; false: none of them. */
+[[nodiscard]] bool place_locality_parse(const char *s, enum place_locality *ret);
+const char *place_locality_name(enum place_locality l);

@@ -6,7 +6,7 @@
 
 #include <arpa/inet.h>
 
-#include "core/place.h"
+#include "core/pool.h"
 
 /* An address is an IPv4 one or an IPv6 one in brackets; port 0 takes any free one. */
 static bool check_listen(const char *value, struct err *e)

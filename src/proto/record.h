@@ -17,7 +17,7 @@
 #include "base/str.h"
 #include "core/group.h"
 #include "core/model.h"
-#include "core/place.h"
+#include "core/pool.h"
 #include "proto/json.h"
 
 enum { RECORD_FORMAT = 1 };

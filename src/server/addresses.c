@@ -179,7 +179,7 @@ bool registry_place(struct registry *r, const char *datastore, const char *versi
 	 * Round the pool rather than the lowest: an address that was just freed rests as long as
 	 * possible, because clients of the deleted instance may still dial it.
 	 */
-	size_t slot = place_free_slot(h->used, h->nslots, h->next_slot % h->nslots);
+	size_t slot = pool_free_slot(h->used, h->nslots, h->next_slot % h->nslots);
 	struct endpoint ep = pool_slot(&h->pub.h.pool, slot);
 	struct placement p = { .port = ep.port };
 

@@ -1,107 +1,152 @@
 /*
- * Pools of addresses and ports, and the next free slot.
+ * Where an instance goes: who is fit, who is best, and what a refusal says.
  */
 #include "core/place.h"
 
 #include "../test.h"
 
-static void pools_parse(void **)
-{
-	static const struct {
-		const char *addresses, *ports;
-		size_t slots; /* 0: refused */
-	} rows[] = {
-		{ "127.0.77.1-127.0.77.250", "6379", 250 },
-		{ "127.0.0.1", "7000-7099", 100 },
-		{ "127.0.77.1-127.0.77.2", "7000-7001", 4 },
-		{ "127.0.0.0-127.0.255.255", "6379", PLACE_POOL_MAX },
-		{ "127.0.0.0-127.1.0.0", "6379", 0 },
-		{ "0.0.0.1-255.255.255.255", "1-65535", 0 },
-		{ "127.0.77.2-127.0.77.1", "6379", 0 },
-		{ "127.0.77.1-", "6379", 0 },
-		{ "-127.0.77.1", "6379", 0 },
-		{ "127.0.77", "6379", 0 },
-		{ "0.0.0.0", "6379", 0 },
-		{ "localhost", "6379", 0 },
-		{ "127.0.0.1-127.0.0.2-127.0.0.3", "6379", 0 },
-		{ "", "6379", 0 },
-		{ "127.0.0.1", "", 0 },
-		{ "127.0.0.1", "0", 0 },
-		{ "127.0.0.1", "65536", 0 },
-		{ "127.0.0.1", "7001-7000", 0 },
-		{ "127.0.0.1", "63 79", 0 },
-		{ "127.0.0.1111111111111111111111111111111111111111111", "6379", 0 },
-	};
+#define GB(n) ((int64_t)(n) << 30)
+#define MB(n) ((int64_t)(n) << 20)
 
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		struct pool p = {};
+enum { HOSTS_MAX = 6 };
+
+/* A host that has everything; a row of a table overrides what it is about. */
+#pragma GCC diagnostic ignored "-Woverride-init"
+#define HOST(...)                                                                                  \
+	{                                                                                          \
+		.domain = "", .has_version = true, .free_addresses = 10, .memory_free = GB(8),     \
+		.disk_free = GB(100), __VA_ARGS__                                                  \
+	}
+
+static const struct place_wish small = { .memory = GB(1), .disk = GB(2) };
+
+struct row {
+	const char *what;
+	struct place_host hosts[HOSTS_MAX]; /* up to the first without a name */
+	enum place_locality locality;
+	const char *want; /* the host; NULL: refused .. */
+	const char *why;  /* .. with these words in the message */
+};
+
+/* clang-format off */
+static const struct row rows[] = {
+	{ "no host at all", {}, .why = "No host has joined yet" },
+	{ "the one there is", { HOST(.name = "a") }, .want = "a" },
+	{ "the one with more memory to spare", { HOST(.name = "a"), HOST(.name = "b", .memory_free = GB(9)) }, .want = "b" },
+	{ "equal ones by name", { HOST(.name = "b"), HOST(.name = "a") }, .want = "a" },
+	{ "exactly enough is enough", { HOST(.name = "a", .memory_free = GB(1), .disk_free = GB(2), .free_addresses = 1) }, .want = "a" },
+
+	/* hurdles */
+	{ "no version", { HOST(.name = "a", .has_version = false), HOST(.name = "b", .has_version = false) },
+	  .why = "of 2 hosts 2 do not have this version." },
+	{ "drained", { HOST(.name = "a", .draining = true), HOST(.name = "b", .memory_free = GB(1)) }, .want = "b" },
+	{ "silent", { HOST(.name = "a", .silent = true) }, .why = "of 1 host 1 is not heard at present." },
+	{ "no address", { HOST(.name = "a", .free_addresses = 0) }, .why = "1 has no free address." },
+	{ "too little memory", { HOST(.name = "a", .memory_free = MB(1023)), HOST(.name = "b", .memory_free = MB(512)) },
+	  .why = "2 have too little memory (1023 MB free at most)." },
+	{ "overbooked", { HOST(.name = "a", .memory_free = -GB(3)) }, .why = "1 has too little memory (0 MB free at most)." },
+	{ "too little disk", { HOST(.name = "a", .disk_free = GB(2) - 1) }, .why = "1 has too little disk (1 GB free at most)." },
+	{ "each host counts once, at its first hurdle",
+	  { HOST(.name = "a", .has_version = false, .silent = true), HOST(.name = "b", .draining = true), HOST(.name = "c", .silent = true),
+	    HOST(.name = "d", .free_addresses = 0, .disk_free = 0), HOST(.name = "e", .memory_free = 0), HOST(.name = "f", .disk_free = 0) },
+	  .why = "No host has room for redis 7.0.15 with 1024 MB of memory and 2 GB of disk: of 6 hosts 1 does not have this version, "
+		 "1 is being drained, 1 is not heard at present, 1 has no free address, 1 has too little memory (0 MB free at most), "
+		 "1 has too little disk (0 GB free at most)." },
+
+	/* spread */
+	{ "never beside its source while another has room", { HOST(.name = "a", .members = 1, .memory_free = GB(99)), HOST(.name = "b", .memory_free = GB(1)) },
+	  .want = "b" },
+	{ "beside it rather than nowhere", { HOST(.name = "a", .members = 1), HOST(.name = "b", .memory_free = 0) }, .want = "a" },
+	{ "with the fewest members", { HOST(.name = "a", .members = 2), HOST(.name = "b", .members = 1), HOST(.name = "c", .members = 2) }, .want = "b" },
+	{ "another failure domain", { HOST(.name = "a", .domain = "r1", .members = 1), HOST(.name = "b", .domain = "r1", .memory_free = GB(99)),
+				      HOST(.name = "c", .domain = "r2") }, .want = "c" },
+	{ "the domain with the fewest members", { HOST(.name = "a", .domain = "r1", .members = 1), HOST(.name = "b", .domain = "r1", .members = 1),
+						  HOST(.name = "c", .domain = "r2", .members = 1), HOST(.name = "d", .domain = "r1"),
+						  HOST(.name = "e", .domain = "r2") }, .want = "e" },
+	{ "a host without the label is a domain by itself", { HOST(.name = "a", .members = 1), HOST(.name = "b", .domain = "r1", .memory_free = GB(1)),
+							      HOST(.name = "c") }, .want = "c" },
+	{ "a host of its own goes before a domain of its own", { HOST(.name = "a", .domain = "r1", .members = 1), HOST(.name = "b", .domain = "r1"),
+								 HOST(.name = "c", .domain = "r2", .members = 1) }, .want = "b" },
+
+	/* locality */
+	{ "affinity: with the others", { HOST(.name = "a", .members = 1), HOST(.name = "b", .memory_free = GB(99)) }, PLACE_AFFINITY, .want = "a" },
+	{ "affinity: the first one anywhere", { HOST(.name = "a"), HOST(.name = "b", .memory_free = GB(99)) }, PLACE_AFFINITY, .want = "b" },
+	{ "affinity: refused where the others have no room", { HOST(.name = "a", .members = 1, .memory_free = 0), HOST(.name = "b") }, PLACE_AFFINITY,
+	  .why = "of 2 hosts 1 has none of its group, as affinity asks, 1 has too little memory (0 MB free at most)." },
+	{ "anti-affinity: apart", { HOST(.name = "a", .members = 1), HOST(.name = "b") }, PLACE_ANTI_AFFINITY, .want = "b" },
+	{ "anti-affinity: refused rather than together", { HOST(.name = "a", .members = 1), HOST(.name = "b", .members = 1) }, PLACE_ANTI_AFFINITY,
+	  .why = "2 have one of its group, against anti-affinity." },
+};
+/* clang-format on */
+
+static void everybody_finds_their_place(void **)
+{
+	for (size_t r = 0; r < ARRAY_LEN(rows); r++) {
+		const struct row *row = &rows[r];
+		struct place_wish w = small;
+		struct place_shortage s;
 		struct err e = {};
-		bool ok = pool_parse(rows[i].addresses, rows[i].ports, &p, &e);
+		size_t n = 0;
 
-		printf("# %s ports %s\n", rows[i].addresses, rows[i].ports);
-		assert_int_equal(ok, rows[i].slots != 0);
-		assert_true(ok || e.msg[0] != '\0');
-		if (ok) {
-			assert_int_equal(pool_slots(&p), rows[i].slots);
+		printf("# %s\n", row->what);
+		while (n < HOSTS_MAX && row->hosts[n].name != NULL) {
+			n++;
 		}
+		w.locality = row->locality;
+		size_t at = place_pick(row->hosts, n, &w, &s);
+		if (row->want != NULL) {
+			assert_int_not_equal(at, SIZE_MAX);
+			assert_string_equal(row->hosts[at].name, row->want);
+			continue;
+		}
+		assert_int_equal(at, SIZE_MAX);
+		assert_false(place_refuse(&s, &w, "redis 7.0.15", &e));
+		assert_int_equal(e.code, ERR_UNPROCESSABLE);
+		printf("#   %s\n", e.msg);
+		assert_non_null(strstr(e.msg, row->why));
 	}
 }
 
-/* Slot and endpoint are each other's inverse, and the first port is used up first. */
-static void slots_lead_back(void **)
+/* Members of one group put one after another: as far apart as can be. */
+static void a_group_spreads_over_hosts_and_domains(void **)
 {
-	struct pool p;
-	struct err e;
-	char text[16];
+	struct place_host hosts[] = {
+		HOST(.name = "a1", .domain = "a"), HOST(.name = "a2", .domain = "a"),
+		HOST(.name = "b1", .domain = "b"), HOST(.name = "b2", .domain = "b"),
+		HOST(.name = "c1", .domain = "c"),
+	};
+	static const char *const want[] = { "a1", "b1", "c1", "a2", "b2", "c1" };
 
-	assert_ok(pool_parse("127.0.77.254-127.0.78.1", "7000-7002", &p, &e), &e);
-	for (size_t slot = 0; slot < pool_slots(&p); slot++) {
-		assert_int_equal(pool_slot_of(&p, pool_slot(&p, slot)), slot);
+	for (size_t i = 0; i < ARRAY_LEN(want); i++) {
+		struct place_shortage s;
+		size_t at = place_pick(hosts, ARRAY_LEN(hosts), &small, &s);
+
+		assert_int_not_equal(at, SIZE_MAX);
+		assert_string_equal(hosts[at].name, want[i]);
+		hosts[at].members++;
 	}
-	endpoint_text(pool_slot(&p, 3), text);
-	assert_string_equal(text, "127.0.78.1");
-	assert_int_equal(pool_slot(&p, 3).port, 7000);
-	assert_int_equal(pool_slot(&p, 4).port, 7001);
 }
 
-static void strangers_have_no_slot(void **)
+static void localities_have_troves_names(void **)
 {
-	struct pool p;
-	struct err e;
-	struct endpoint ep;
+	enum place_locality l;
 
-	assert_ok(pool_parse("127.0.77.1-127.0.77.9", "6379", &p, &e), &e);
-	assert_true(endpoint_parse("127.0.77.9", 6379, &ep));
-	assert_int_equal(pool_slot_of(&p, ep), 8);
-	assert_true(endpoint_parse("127.0.77.10", 6379, &ep));
-	assert_true(pool_slot_of(&p, ep) == SIZE_MAX);
-	assert_true(endpoint_parse("127.0.77.9", 6380, &ep));
-	assert_true(pool_slot_of(&p, ep) == SIZE_MAX);
-	assert_false(endpoint_parse("127.0.77.9", 0, &ep));
-	assert_false(endpoint_parse("::1", 6379, &ep));
-}
-
-static void the_next_free_slot(void **)
-{
-	bool used[4] = { true, false, true, false };
-
-	assert_int_equal(place_free_slot(used, 4, 0), 1);
-	assert_int_equal(place_free_slot(used, 4, 2), 3);
-	assert_int_equal(place_free_slot(used, 4, 4), 1);
-	used[3] = true;
-	assert_int_equal(place_free_slot(used, 4, 2), 1);
-	used[1] = true;
-	assert_true(place_free_slot(used, 4, 0) == SIZE_MAX);
-	assert_true(place_free_slot(used, 0, 0) == SIZE_MAX);
+	assert_true(place_locality_parse("affinity", &l));
+	assert_int_equal(l, PLACE_AFFINITY);
+	assert_true(place_locality_parse("anti-affinity", &l));
+	assert_int_equal(l, PLACE_ANTI_AFFINITY);
+	assert_true(place_locality_parse("", &l));
+	assert_int_equal(l, PLACE_ANYWHERE);
+	assert_false(place_locality_parse("soft-affinity", &l));
+	assert_string_equal(place_locality_name(PLACE_ANTI_AFFINITY), "anti-affinity");
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(pools_parse),
-		cmocka_unit_test(slots_lead_back),
-		cmocka_unit_test(strangers_have_no_slot),
-		cmocka_unit_test(the_next_free_slot),
+		cmocka_unit_test(everybody_finds_their_place),
+		cmocka_unit_test(a_group_spreads_over_hosts_and_domains),
+		cmocka_unit_test(localities_have_troves_names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
