@@ -31,9 +31,9 @@ DATASTORE = os.environ.get("TANIST_TEST_DATASTORE", "redis")
 def durable_goal(folder):
     """The goal that the agent of an instance's folder would find if it started now: the highest,
     in goal.slots before goal.json says the same (src/agent/goal_file.c)."""
-    with open(os.path.join(folder, "goal.json")) as f:
-        goals = [(0, json.load(f))]
-    slots = b""
+    goals, slots = [], b""
+    with contextlib.suppress(FileNotFoundError), open(os.path.join(folder, "goal.json")) as f:
+        goals.append((0, json.load(f)))
     with contextlib.suppress(FileNotFoundError), open(os.path.join(folder, "goal.slots"), "rb") as f:
         slots = f.read()
     for at in (0, len(slots) // 2) if slots else ():

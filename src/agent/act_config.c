@@ -22,19 +22,19 @@ static bool answered(struct act *a, const redisReply *reply, const struct err *e
 
 /* setting */
 
+/*
+ * After a failure nobody knows which settings hold: orders that were not answered may be carried
+ * out later. Then all are asked for again, even if the goal is back at what was set before.
+ */
 static void finish(struct act *a)
 {
-	struct engine *e = a->e;
-
 	if (!a->failed && a->refused.len > 0) {
 		struct err why;
 
 		err_set(&why, ERR_CONFLICT, "the server refuses %s", a->refused.p);
 		act_fail(a, &why);
-	} else if (!a->failed) {
-		e->run.settings = a->sum;
-		keeper_save_run(e);
 	}
+	a->e->run.settings = a->failed ? 0 : a->sum;
 	act_finish(a);
 }
 

@@ -173,10 +173,13 @@ static bool slots_remove(const char *path, struct err *e)
 
 bool goal_file_save(const struct paths *p, const char *json, size_t len, struct err *e)
 {
-	if (slots_write(p->goal_slots, json, len, NULL)) {
+	struct err why = {};
+
+	if (slots_write(p->goal_slots, json, len, &why) ||
+	    (why.code == ERR_NOT_FOUND && slots_make(p->goal_slots, json, len, NULL))) {
 		return true;
 	}
-	/* No slots yet, too large a goal, or a disk that fails: the way that needs none. */
+	/* Too large a goal, or a disk that fails: the way that needs no slots. */
 	return file_replace(p->goal, json, len, 0600, e) && slots_remove(p->goal_slots, e);
 }
 

@@ -4,7 +4,8 @@
  *
  * goal.slots holds the two newest goals, each in a slot of whole blocks. A new one overwrites the
  * older of them in place, so that the newest that was finished is there at any moment; a slot that
- * a crash left torn does not count, nor did anybody act on it. goal.json is for people, for what
+ * a crash left torn does not count, nor did anybody act on it. They are made with the first goal,
+ * so that a disk that fills up later takes every further one. goal.json is for people, for what
  * does not fit, and for agents that know no slots: brought up later, when nobody waits for the
  * disk. The higher goal of the two files counts (goal_cmp()), so either may be missing or behind.
  *

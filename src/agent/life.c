@@ -193,11 +193,11 @@ static void find_server(struct engine *e)
 	e->run.mode = r.mode;
 	e->ever_ran = known;
 	if (known && adopt(e, &r.key)) {
-		e->run.settings = r.settings;
 		str_copy(e->run.socket, sizeof e->run.socket, r.socket);
 	} else if (adopt_find(e->paths.data, &key, NULL) && adopt(e, &key)) {
 		/* Its record was not written any more. The marker is, before a guarded start. */
 		e->run.mode = (struct start_mode){ .guarded = e->marker.pending };
+		keeper_save_run(e);
 	} else {
 		return;
 	}

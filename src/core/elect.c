@@ -283,6 +283,17 @@ static bool is_comparable(const struct elect_in *in, const struct elect_candidat
 	return !has_history(c) || is_canonical(in, &c->at);
 }
 
+/* How far it holds the group's data: of one that went its own way, up to there. -1: not known. */
+static int64_t held_of_group(const struct elect_in *in, const struct elect_candidate *c)
+{
+	if (!has_history(c)) {
+		return is_comparable(in, c) ? offset_of(c) : -1;
+	}
+	bool told = c->heard && c->running && !c->loading && !c->syncing && offset_of(c) >= 0;
+
+	return told ? history_judge(&in->history, &c->at).shared : -1;
+}
+
 /* Both with a named history, or neither: a number with an id and one without do not compare. */
 static bool are_comparable(const struct elect_in *in, const struct elect_candidate *a,
 			   const struct elect_candidate *b)
@@ -325,8 +336,8 @@ static void count_loss(const struct elect_in *in, struct elect_out *out)
 	for (size_t i = 0; i < in->n; i++) {
 		const struct elect_candidate *c = &in->candidates[i];
 
-		if (are_comparable(in, c, w) && offset_of(c) > most) {
-			most = offset_of(c);
+		if (has_history(c) == has_history(w) && held_of_group(in, c) > most) {
+			most = held_of_group(in, c);
 			out->ahead = i;
 		}
 	}
@@ -345,7 +356,8 @@ static bool is_passed_over(const struct elect_in *in, const struct elect_out *ou
 	const struct elect_candidate *c = &in->candidates[i], *w = &in->candidates[out->winner];
 
 	return c->attached_once && c->role == SERVER_ROLE_REPLICA && !c->deleting &&
-	       are_comparable(in, c, w) && offset_of(c) > offset_of(w);
+	       is_comparable(in, w) && has_history(c) == has_history(w) &&
+	       held_of_group(in, c) > offset_of(w);
 }
 
 static bool somebody_is_passed_over(const struct elect_in *in, const struct elect_out *out)

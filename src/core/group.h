@@ -112,6 +112,8 @@ struct group_live {
 	struct history_position source_at; /* where the source was last seen; no replid: never */
 	int64_t source_at_ms;              /* monotonic */
 	bool phase_whole;      /* we saw the phase begin: phase_since_ms tells how long it takes */
+	int64_t stage_offset;  /* handover: what the target had when it was first seen in this stage, .. */
+	int64_t stage_ms;      /* .. and when; 0: not seen yet */
 	int64_t fenced_ms;     /* handover: when the source was first seen fenced; 0: not yet .. */
 	int64_t fenced_offset; /* .. and the highest offset it was seen at since */
 	bool caught_up;        /* .. and the target was seen to have all of that */

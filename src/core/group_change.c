@@ -203,6 +203,7 @@ bool op_is_watched(enum op_kind k)
 
 void step_forget_course(struct group_live *l)
 {
+	l->stage_ms = 0;
 	l->fenced_ms = 0;
 	l->fenced_offset = 0;
 	l->caught_up = false;

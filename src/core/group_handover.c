@@ -208,6 +208,16 @@ static bool undoing(struct step *s)
 
 /* STAGE */
 
+/*
+ * Restarted meanwhile it has no place in the stream, and its agent has it follow nobody before the
+ * promotion (step_follow() of core/instance.c): there is nothing to wait for.
+ */
+static bool lost_its_place(const struct observation *o)
+{
+	return server_ready(o) && o->role == SERVER_ROLE_REPLICA && o->upstream_port == 0 &&
+	       o->slave_offset <= 1;
+}
+
 static bool is_late(const struct step *s, size_t i, const struct member *target)
 {
 	const struct member *m = &s->g->members[i];
@@ -215,7 +225,7 @@ static bool is_late(const struct step *s, size_t i, const struct member *target)
 	bool reachable = !s->in->silent[i] && (o == NULL || o->proc == PROC_RUNNING);
 
 	return group_is_replica(s->g, m) && m->state == MEMBER_ACTIVE && goal_is_staged(s->g, m) &&
-	       reachable && !server_linked_to(step_fresh(s, i), target);
+	       reachable && !lost_its_place(o) && !server_linked_to(step_fresh(s, i), target);
 }
 
 static size_t count_late(const struct step *s, const struct member *target)
@@ -228,8 +238,42 @@ static size_t count_late(const struct step *s, const struct member *target)
 	return n;
 }
 
+struct reason {
+	char text[240];
+};
+
+/* Bytes that any target is behind for a moment, and applies while the source is being fenced. */
+enum { NEARLY_NOTHING = 64 << 10 };
+
+/*
+ * Behind a fence the target has the catch-up limit for what it lacks. What it has applied in this
+ * phase, while the source wrote on, says how much that is: a fence that is bound to be taken back
+ * would hold writers up for nothing. A quarter of the limit, because this is a guess.
+ */
+static bool is_within_reach(struct step *s, const struct handover_sides *d, struct reason *why)
+{
+	struct group_live *l = s->live;
+	int64_t has = d->to->slave_offset, behind = d->so->offset - has;
+
+	if (l->stage_ms == 0) {
+		l->stage_ms = s->in->now_ms;
+		l->stage_offset = has;
+	}
+	int64_t took_ms = s->in->now_ms - l->stage_ms, applied = has - l->stage_offset;
+
+	if (behind <= NEARLY_NOTHING ||
+	    (took_ms > 0 && behind / (s->in->catch_up_limit_ms / 4) < applied / took_ms)) {
+		return true;
+	}
+	snprintf(why->text, sizeof why->text,
+		 "the target is %" PRId64 " bytes behind and has applied %" PRId64 " in %" PRId64
+		 " ms: it would not catch up in time; try again when there are fewer writes",
+		 behind, applied, took_ms);
+	return false;
+}
+
 /* What the target lacks before the fence may begin; NULL: nothing. */
-static const char *lacking(const struct step *s, const struct handover_sides *d)
+static const char *lacking(struct step *s, const struct handover_sides *d, struct reason *why)
 {
 	if (d->so == NULL || d->to == NULL) {
 		return d->so == NULL ? "the source did not answer" : "the target did not answer";
@@ -241,7 +285,7 @@ static const char *lacking(const struct step *s, const struct handover_sides *d)
 		return "the target does not have all its data on disk yet (its AOF is being "
 		       "written)";
 	}
-	return NULL;
+	return is_within_reach(s, d, why) ? NULL : why->text;
 }
 
 static bool stage(struct step *s)
@@ -252,7 +296,8 @@ static bool stage(struct step *s)
 	if (broken != NULL) {
 		return undo(s, broken);
 	}
-	const char *lacks = lacking(s, &d);
+	struct reason why;
+	const char *lacks = lacking(s, &d, &why);
 	size_t late = count_late(s, &s->g->members[d.target]);
 
 	if (late > 0 && server_linked_to(d.to, &s->g->members[d.source])) {

@@ -224,7 +224,7 @@ static struct history_finding finding(enum history_verdict v, const char *fmt, .
 
 static struct history_finding finding(enum history_verdict v, const char *fmt, ...)
 {
-	struct history_finding f = { .verdict = v };
+	struct history_finding f = { .verdict = v, .shared = -1 };
 	va_list ap;
 
 	va_start(ap, fmt);
@@ -256,6 +256,9 @@ static struct history_finding judge_in_reign(const struct history *h, size_t i, 
 	}
 	f.epoch = epoch;
 	f.family = h->entries[family].epoch;
+	if (family == family_of(h, h->n - 1)) {
+		f.shared = offset < end ? offset : end;
+	}
 	return f;
 }
 
@@ -275,6 +278,7 @@ static struct history_finding judge_explained(const struct history *h,
 		}
 	}
 	if (all == 1 || canonical == all || diverged == all) {
+		f.shared = all == 1 || f.verdict == HISTORY_CANONICAL ? f.shared : -1;
 		return f;
 	}
 	return finding(HISTORY_UNKNOWN,

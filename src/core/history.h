@@ -53,6 +53,7 @@ struct history_finding {
 	enum history_verdict verdict;
 	uint64_t epoch;  /* of the reign that its replid names; 0: none, or not known which */
 	uint64_t family; /* epoch that its unbroken family began with; 0: likewise */
+	int64_t shared;  /* up to here its bytes are the current family's; -1: not known */
 	char why[200];   /* a sentence with the figures, without the member's name */
 };
 

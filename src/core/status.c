@@ -8,6 +8,7 @@
 #include "core/status.h"
 
 #include <assert.h>
+#include <inttypes.h>
 
 #include "base/macros.h"
 
@@ -123,7 +124,8 @@ static const char *running_status(const struct group *g, const struct member *m,
 	if (o->loading) {
 		return "RESTARTING";
 	}
-	bool refuses_writes = id_eq(g->source, m->id) && o->role != SERVER_ROLE_MASTER;
+	bool refuses_writes =
+		id_eq(g->source, m->id) && (o->role != SERVER_ROLE_MASTER || o->disk_error);
 
 	return o->guarded || refuses_writes ? "BLOCKED" : "HEALTHY";
 }
@@ -155,6 +157,46 @@ const char *operating_status_of(const struct group *g, const struct member *m,
 		break;
 	}
 	return "SHUTDOWN";
+}
+
+static bool running_trouble(bool source, const struct observation *o,
+			    const struct observation *source_o, char *buf, size_t size)
+{
+	if (source && o->disk_error) {
+		snprintf(buf, size,
+			 "Its server cannot write to its disk, and refuses writes until it can "
+			 "(MISCONF). Make room, or promote one of its replicas: nothing that it "
+			 "holds is lost by that.");
+		return true;
+	}
+	/* It may copy again and again, and each copy costs the source as if it were needed. */
+	if (!source && !o->link_up && !o->loading && source_o != NULL &&
+	    o->disk_free_bytes < source_o->used_memory_bytes) {
+		snprintf(buf, size,
+			 "It has no link to its source, and its disk has %" PRId64
+			 " bytes free where a copy may take %" PRId64
+			 ". Make room: it goes on by itself then.",
+			 o->disk_free_bytes, source_o->used_memory_bytes);
+		return true;
+	}
+	return false;
+}
+
+bool status_trouble(const struct group *g, const struct member *m, const struct observation *o,
+		    const struct observation *source_o, char *buf, size_t size)
+{
+	if (m->state != MEMBER_ACTIVE || o == NULL) {
+		return false;
+	}
+	if (o->proc == PROC_RUNNING) {
+		return running_trouble(id_eq(g->source, m->id), o, source_o, buf, size);
+	}
+	if (o->proc == PROC_EXITED && o->error[0] != '\0') {
+		snprintf(buf, size, "Its server is gone: %s. It is started again by itself.",
+			 o->error);
+		return true;
+	}
+	return false;
 }
 
 static bool refuse(enum call_kind call, const struct group *g, const struct member *m,

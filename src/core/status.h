@@ -17,6 +17,13 @@ const char *status_of(const struct group *g, const struct member *m);
 const char *operating_status_of(const struct group *g, const struct member *m,
 				const struct observation *o, bool silent);
 
+/*
+ * What somebody should see to, though the record of an ACTIVE member holds no fault: in words, in
+ * buf. False: nothing. o and source_o (the source's) may be NULL.
+ */
+bool status_trouble(const struct group *g, const struct member *m, const struct observation *o,
+		    const struct observation *source_o, char *buf, size_t size);
+
 /* X(NAME, "what the message calls it") */
 #define CALLS(X)                                   \
 	X(CREATE_REPLICA, "create a replica of it") \

@@ -128,6 +128,7 @@ struct trove_instance {
 	const struct observation *source_o;
 	bool silent;
 	bool admin;
+	int64_t wall_ms; /* now */
 	const char *region;
 	const char *active_status;    /* "ACTIVE" or "HEALTHY" */
 	const struct id *replica_ids; /* the ids that one create made; NULL: not shown */

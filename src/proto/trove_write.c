@@ -263,12 +263,20 @@ static void write_relations(struct jw *w, const struct trove_instance *i,
 	jw_end(w);
 }
 
-static void write_fault(struct jw *w, const struct fault *f, bool admin)
+/* Of the record, else what is seen right now. */
+static void write_fault(struct jw *w, const struct trove_instance *i)
 {
+	const struct fault *f = &i->m->fault;
+	bool recorded = f->kind != FAULT_NONE;
+	char seen[sizeof f->text];
+
+	if (!recorded && !status_trouble(i->g, i->m, i->o, i->source_o, seen, sizeof seen)) {
+		return;
+	}
 	jw_object(w, "fault");
-	jw_str(w, "message", f->text);
-	jw_time(w, "created", f->at_wall_ms, JW_NAIVE);
-	jw_str(w, "details", admin ? fault_kind_name(f->kind) : NULL);
+	jw_str(w, "message", recorded ? f->text : seen);
+	jw_time(w, "created", recorded ? f->at_wall_ms : i->wall_ms, JW_NAIVE);
+	jw_str(w, "details", i->admin && recorded ? fault_kind_name(f->kind) : NULL);
 	jw_end(w);
 }
 
@@ -394,9 +402,7 @@ void trove_write_instance(struct jw *w, const char *key, const struct trove_inst
 		jw_time(w, "created", m->created_wall_ms, JW_NAIVE);
 		jw_time(w, "updated", m->updated_wall_ms, JW_NAIVE);
 		jw_time(w, "service_status_updated", m->state_since_wall_ms, JW_NAIVE);
-		if (m->fault.kind != FAULT_NONE) {
-			write_fault(w, &m->fault, i->admin);
-		}
+		write_fault(w, i);
 	}
 	write_own(w, i, depth);
 	jw_end(w);

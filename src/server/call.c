@@ -261,6 +261,7 @@ struct trove_instance call_describe(const struct call *c, const struct instance_
 	const struct settings *s = c->api->settings;
 
 	return (struct trove_instance){
+		.wall_ms = clock_wall_ms(),
 		.g = ref->g,
 		.m = ref->m,
 		.o = ref->o,

@@ -43,6 +43,7 @@ struct reconcile_state {
 	unsigned failures;       /* commits in a row that failed */
 	int64_t retry_ms;        /* not before; 0: at once */
 	int64_t began_ms;        /* the commit under way, or the first of those that failed */
+	int64_t attempt_ms;      /* the commit under way */
 	int64_t held_up_ms;      /* by a slow commit that no event has told of yet */
 	uint64_t reader_watch;   /* the newest question of reconcile_ask(); 0: none so far .. */
 	int64_t reader_until_ms; /* .. open until then */
@@ -141,12 +142,14 @@ static void count_failure(struct reconcile_state *st, const struct err *e)
 
 static void count_success(struct reconcile_state *st)
 {
-	int64_t took_ms = clock_ms() - st->began_ms;
+	int64_t now = clock_ms(), took_ms = now - st->began_ms;
 
 	if (st->failures > 0) {
 		LOG(LOG_INFO, "reconcile.recovered", KV("group", st->en->g->id),
 		    KV("failures", st->failures), KV("ms", took_ms));
-	} else if (took_ms >= COMMIT_SLOW_MS) {
+	}
+	/* Its own events, if others failed before it, say how long that was when it began. */
+	if (now - st->attempt_ms >= COMMIT_SLOW_MS) {
 		st->held_up_ms = took_ms;
 	}
 	st->failures = 0;
@@ -215,8 +218,9 @@ static void commit(struct reconcile_state *st, const struct group *next,
 	struct registry *r = st->rc->r;
 
 	tell_held_up(st, out);
+	st->attempt_ms = clock_ms();
 	if (st->failures == 0) {
-		st->began_ms = clock_ms();
+		st->began_ms = st->attempt_ms;
 	}
 	st->rc->ncommits++;
 	st->next_live = *live;

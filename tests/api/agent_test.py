@@ -581,7 +581,7 @@ def test_a_goal_is_durable_before_goal_json_says_so(host, control):
     source = host.source(7125)
     host.applied(source)
     path, slots = host.path(source, "goal.json"), host.path(source, "goal.slots")
-    wait_for("there are slots", lambda: os.path.exists(slots))
+    wait_for("goal.json follows", lambda: os.path.exists(path))
     assert os.stat(slots).st_mode & 0o777 == 0o600
     with open(path) as f:
         before = f.read()

@@ -417,6 +417,10 @@ def held():
         status, _ = d.api.call("POST", f"/instances/{g.members[0]['id']}/action",
                                {"durability": "bounded(1)"})
         assert status == 200
+        # Until then no election counts on it, however many replicas there are.
+        wait_until("the durability is proven", lambda: any(
+            e["event"] == "durability.changed" and "proven=1" in e["figures"]
+            for e in d.events()))
         with Writers(d, g.name, count=1, write=by_wait(2), rate=50) as w:
             w.goes_on()
         source, away, other = g.members

@@ -15,7 +15,7 @@ import time
 
 import pytest
 
-from harness import BUILD, Api, Dev, attempt, free_port, wait_until
+from harness import BUILD, Api, Dev, attempt, durable_goal, free_port, wait_until
 
 KEYS = 100
 
@@ -173,8 +173,8 @@ def test_a_store_older_by_changes_alone_is_told_too(dev, tmp_path):
     for i in range(20):
         dev.tanist("rename", source["id"], f"name-{i}")
     name = dev.show(source["id"])["name"]
-    wait_until("the agent has the newest goal", lambda: name in open(
-        os.path.join(dev.folder(source), "goal.json")).read())
+    wait_until("the agent has the newest goal", lambda: durable_goal(
+        dev.folder(source))["name"] == name)
     seen = runs(dev, source, replica)
     dev.kill()
     put_back(dev, str(tmp_path))

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "agent/engine.h"
+#include "agent/goal_file.h"
 #include "agent/report.h"
 #include "base/str.h"
 #include "io/file.h"
@@ -129,15 +130,12 @@ static void a_goal_is_durable_before_it_counts(void **state)
 	struct goal g = goal(f, 1, 5);
 	struct goal stored;
 	auto_arena a = {};
-	auto_str path = {};
-	auto_str text = {};
 	struct err e;
 
 	assert_ok(engine_take_goal(f->engine, &g, &e), &e);
 	loop_run(f->loop);
-	str_printf(&path, "%s/instances/%s/goal.json", root, id_text(f->id).s);
-	assert_ok(file_read(path.p, KIB(64), &text, &e), &e);
-	assert_ok(wire_read_goal(text.p, text.len, &a, &stored, &e), &e);
+	const struct paths paths = paths_of(root, root, f->id, &a);
+	assert_ok(goal_file_load(&paths, &a, &stored, &e), &e);
 	assert_int_equal(stored.revision, 5);
 	assert_string_equal(engine_observation(f->engine)->error,
 			    "redis 7.0.15 is not installed on this host (have: none)");

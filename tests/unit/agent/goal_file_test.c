@@ -129,7 +129,7 @@ static bool json_has(const struct fixture *f, const char *words)
 	return strstr(str_cstr(&text), words) != NULL;
 }
 
-static void a_first_goal_is_in_goal_json_and_slots_follow(void **state)
+static void a_first_goal_makes_the_slots_and_goal_json_follows(void **state)
 {
 	struct fixture *f = *state;
 	struct stat st;
@@ -137,11 +137,11 @@ static void a_first_goal_is_in_goal_json_and_slots_follow(void **state)
 	assert_string_equal(loaded(f), "none");
 	save(f, 1, "one", 0);
 	assert_string_equal(loaded(f), "1 one 0");
-	assert_true(json_has(f, "\"one\""));
-	assert_false(file_exists(f->paths.goal_slots));
-	settle(f);
 	assert_int_equal(stat(f->paths.goal_slots, &st), 0);
 	assert_int_equal(st.st_mode & 07777, 0600); /* it holds secrets */
+	assert_false(file_exists(f->paths.goal));
+	settle(f);
+	assert_true(json_has(f, "\"one\""));
 	assert_string_equal(loaded(f), "1 one 0");
 }
 
@@ -362,17 +362,17 @@ static void a_full_disk_costs_speed_first(void **state)
 	auto_str text = {};
 	struct err e;
 
-	save(f, 1, "one", 0);
 	let_files_grow_to(8192);
-	bool settled = goal_file_settle(&f->paths, &e);
+	save(f, 1, "one", 0); /* there is no room for slots */
 	let_files_grow_to(RLIM_INFINITY);
-	assert_false(settled);
 	assert_false(file_exists(f->paths.goal_slots));
 	assert_string_equal(loaded(f), "1 one 0");
 
 	let_files_grow_to(8192);
-	save(f, 2, "two", 0); /* without slots */
+	bool settled = goal_file_settle(&f->paths, &e);
+	save(f, 2, "two", 0);
 	let_files_grow_to(RLIM_INFINITY);
+	assert_false(settled);
 	assert_string_equal(loaded(f), "2 two 0");
 
 	settle(f);
@@ -415,7 +415,7 @@ int main(void)
 	const struct sigaction ignore = { .sa_handler = SIG_IGN };
 	const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-		TEST(a_first_goal_is_in_goal_json_and_slots_follow),
+		TEST(a_first_goal_makes_the_slots_and_goal_json_follows),
 		TEST(the_next_ones_are_written_in_place_and_goal_json_follows),
 		TEST(settled_files_are_not_written_again),
 		TEST(a_torn_write_leaves_the_goal_before_it),

@@ -183,6 +183,46 @@ static void a_group_that_the_store_does_not_know_stands_still(void **)
 	}
 }
 
+/* What the record of an ACTIVE member says nothing of, and somebody should see to. */
+static void what_is_seen_of_an_active_member_is_said(void **)
+{
+	static const struct observation roomy = { .proc = PROC_RUNNING, .used_memory_bytes = 1000 };
+	static const struct {
+		const char *says;
+		size_t member; /* 0: the source */
+		struct observation o;
+		const char *want; /* a part of the words; NULL: nothing is said */
+	} rows[] = {
+		{ "a source that is well", 0, { .proc = PROC_RUNNING, .role = SERVER_ROLE_MASTER }, NULL },
+		{ "a source whose disk is full", 0, { .proc = PROC_RUNNING, .role = SERVER_ROLE_MASTER, .disk_error = true },
+		  "promote one of its replicas" },
+		{ "a replica whose disk is full serves readers", 1, { .proc = PROC_RUNNING, .link_up = true, .disk_error = true }, NULL },
+		{ "a replica without room for a copy", 1, { .proc = PROC_RUNNING, .disk_free_bytes = 999 },
+		  "999 bytes free where a copy may take 1000" },
+		{ "with room it links again by itself", 1, { .proc = PROC_RUNNING, .disk_free_bytes = 1000 }, NULL },
+		{ "linked it needs no copy", 1, { .proc = PROC_RUNNING, .link_up = true }, NULL },
+		{ "a server that is gone, in its agent's words", 1, { .proc = PROC_EXITED, .error = "no space left" },
+		  "no space left" },
+		{ "stopped without a word", 1, { .proc = PROC_EXITED }, NULL },
+	};
+	char text[300];
+	struct fixture f;
+
+	fixture_init(&f, 2);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct member *m = &f.members[rows[i].member];
+		bool said = status_trouble(&f.g, m, &rows[i].o, &roomy, text, sizeof text);
+
+		printf("# %s\n", rows[i].says);
+		assert_int_equal(said, rows[i].want != NULL);
+		assert_true(!said || strstr(text, rows[i].want) != NULL);
+		m->state = MEMBER_ERROR;
+		assert_false(status_trouble(&f.g, m, &rows[i].o, &roomy, text, sizeof text));
+		m->state = MEMBER_ACTIVE;
+	}
+	assert_false(status_trouble(&f.g, &f.members[0], NULL, NULL, text, sizeof text));
+}
+
 static void calls_by_status(void **)
 {
 	static const struct {
@@ -243,6 +283,7 @@ int main(void)
 		cmocka_unit_test(an_ejected_one_can_be_attached_or_deleted),
 		cmocka_unit_test(operating_statuses),
 		cmocka_unit_test(a_group_that_the_store_does_not_know_stands_still),
+		cmocka_unit_test(what_is_seen_of_an_active_member_is_said),
 		cmocka_unit_test(calls_by_status),
 	};
 
