@@ -2,100 +2,67 @@
 with Sentinel support does, redis-servers started by hand, and the script that does with them what
 tanist does.
 
-The writers are four processes. Each sends one write at a time, 250 in a second, each to a key of
-its own, and goes on with the same write after an error: it drops the connection, asks the endpoint
-(SENTINEL get-master-addr-by-name) and connects to what that says, every 5 ms until it succeeds. So
-whatever way the source is changed, the same client code meets it.
+The writers are four processes. Each sends one write at a time, 250 in a second, or whatever else
+its load says, each to a key of its own. After an error it goes on with the writes that are not
+acknowledged: it drops the connection, asks the endpoint (SENTINEL get-master-addr-by-name) and
+connects to what that says, every 5 ms until it succeeds. So whatever way the source is changed, the
+same client code meets it.
 """
+import array
 import bisect
 import contextlib
+import itertools
 import multiprocessing
 import os
 import random
 import re
 import select
 import shutil
+import signal
 import socket
 import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from typing import Callable, NamedTuple
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests"))
 from harness import AddressRange, Dev, wait_until  # noqa: E402
+from writers import (Connection, Refused, by_eval, by_multi, by_pipeline, by_publish,  # noqa: E402
+                     by_set)
 
-WRITERS, RATE = 4, 250
+WRITERS = 4
 RETRY_S = 0.005  # as libraries begin with: 1 ms (Lettuce), 8 ms (go-redis), 50 ms (ioredis)
 PORT = 6379
 ENDPOINT_PORT = 26379
 
 now = time.monotonic_ns  # one clock for all processes of a machine
 
-
-class ServerError(Exception):
-    """The server answered with an error."""
+FAILED = (OSError, Refused)
 
 
-class Resp:
-    """A connection to a Redis server, as cheap as Python has it: it stands in the critical
-    section."""
+def text(answer):
+    if isinstance(answer, list):
+        return [text(a) for a in answer]
+    return answer.decode() if isinstance(answer, bytes) else answer
+
+
+class Resp(Connection):
+    """One that answers in text."""
 
     def __init__(self, address, port=PORT, limit=5, user=None, password=None):
-        self.socket = socket.create_connection((address, port), timeout=limit)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.got = b""
+        super().__init__((address, port), limit)
         if password:
             self("AUTH", user, password)
 
     def __call__(self, *words):
-        self.send(*words)
-        return self.answer()
-
-    def send(self, *words):
-        words = [w if isinstance(w, bytes) else str(w).encode() for w in words]
-        self.socket.sendall(b"*%d\r\n" % len(words) +
-                            b"".join(b"$%d\r\n%b\r\n" % (len(w), w) for w in words))
-
-    def more(self):
-        read = self.socket.recv(1 << 16)
-        if not read:
-            raise ConnectionError("closed by the server")
-        self.got += read
-
-    def line(self):
-        while (end := self.got.find(b"\r\n")) < 0:
-            self.more()
-        line, self.got = self.got[:end], self.got[end + 2:]
-        return line
-
-    def answer(self):
-        line = self.line()
-        kind, rest = line[:1], line[1:]
-        if kind == b"+":
-            return rest.decode()
-        if kind == b":":
-            return int(rest)
-        if kind == b"-":
-            raise ServerError(rest.decode())
-        if rest == b"-1":
-            return None
-        if kind == b"$":
-            while len(self.got) < int(rest) + 2:
-                self.more()
-            text, self.got = self.got[:int(rest)], self.got[int(rest) + 2:]
-            return text.decode()
-        return [self.answer() for _ in range(int(rest))]
+        return text(self.call(*words))
 
     def info(self, section="replication"):
         pairs = (line.split(":", 1) for line in self("INFO", section).split("\r\n") if ":" in line)
         return dict(pairs)
-
-    def close(self):
-        self.socket.close()
-
-
-FAILED = (OSError, ServerError)
 
 
 def as_number(address):
@@ -103,6 +70,26 @@ def as_number(address):
 
 
 # The writers.
+
+class Load(NamedTuple):
+    """What each writer does."""
+    write: Callable = by_set
+    rate: int = 250   # writes a second
+    batch: int = 1    # sent at once
+    size: int = 0     # of a value, at least
+    data_mb: int = 0  # what the source holds before the first write
+
+
+LOADS = {"set": Load(), "eval": Load(by_eval), "multi": Load(by_multi),
+         "publish": Load(by_publish),
+         "pipeline": Load(by_pipeline, rate=5000, batch=50, size=64, data_mb=100)}
+
+
+def pair(writer, n, size):
+    """Its n-th write: a key that is never written again, and the value."""
+    key = b"w%d:%d" % (writer, n)
+    return key, key.ljust(size, b"v")
+
 
 class Writer:
     """One of the writers, in its own process."""
@@ -112,7 +99,8 @@ class Writer:
         self.endpoint = self.server = None
 
     def serve(self):
-        """Each order (endpoint, name, first key) is a run, until the next message ends it."""
+        """Each order (endpoint, name, load, number of the first write) is a run, until the next
+        message ends it."""
         while order := self.orders.recv():
             try:
                 self.run(*order)
@@ -121,32 +109,41 @@ class Writer:
             self.orders.recv()
             self.orders.send(self.done)
 
-    def run(self, endpoint, name, key):
-        self.done = []  # (key, due, acknowledged, by)
-        self.where, self.name = endpoint, name
-        start = now() + self.number * 10**9 // RATE // WRITERS
-        while True:
-            due = max(start + len(self.done) * 10**9 // RATE, now())
+    def run(self, endpoint, name, load, first):
+        self.done = []  # (numbers, due, acknowledged, by)
+        self.where, self.name, self.load = endpoint, name, load
+        every = 10**9 * load.batch // load.rate
+        start = now() + self.number * every // WRITERS
+        for n in itertools.count():
+            due = max(start + n * every, now())
             if self.orders.poll(max(0, due - now()) / 1e9):
                 return
-            if not self.write_until_acknowledged(f"w{self.number}:{key + len(self.done)}", due):
+            begin = first + n * load.batch
+            if not self.write_until_acknowledged(range(begin, begin + load.batch), due):
                 return
 
-    def write_until_acknowledged(self, key, due):
+    def write_until_acknowledged(self, numbers, due):
+        """False when the run is over before all of them are."""
         while True:
+            got = set()
             try:
                 if self.server is None:
                     self.find()
-                assert self.server("SET", key, key) == "OK"
-                acknowledged = now()
-                self.done.append((key, due, acknowledged, self.at))
-                self.seen[2 * self.number] = self.at
-                self.seen[2 * self.number + 1] = acknowledged
-                return True
+                pairs = [pair(self.number, n, self.load.size) for n in numbers]
+                for i in self.load.write(self.server, pairs):
+                    got.add(i)
             except FAILED:
                 self.drop(server_only=True)
-                if self.orders.poll(RETRY_S):
-                    return False
+            if got:
+                acknowledged = now()
+                self.done.append(([numbers[i] for i in got], due, acknowledged, self.at))
+                self.seen[2 * self.number] = self.at
+                self.seen[2 * self.number + 1] = acknowledged
+            numbers = [n for i, n in enumerate(numbers) if i not in got]
+            if not numbers:
+                return True
+            if self.orders.poll(RETRY_S):
+                return False
 
     def find(self):
         try:
@@ -157,7 +154,7 @@ class Writer:
             self.endpoint = None
             raise
         if found is None:
-            raise ServerError("the endpoint does not know it")
+            raise Refused("the endpoint does not know it")
         self.server = Resp(found[0], int(found[1]))
         self.at = as_number(found[0])
 
@@ -175,7 +172,7 @@ class Writers:
 
     def __enter__(self):
         self.seen = multiprocessing.RawArray("q", 2 * WRITERS)
-        self.orders, self.processes, self.key = [], [], 0
+        self.orders, self.processes, self.first = [], [], 0
         for number in range(WRITERS):
             ours, theirs = multiprocessing.Pipe()
             process = multiprocessing.Process(target=Writer(number, theirs, self.seen).serve,
@@ -191,11 +188,12 @@ class Writers:
             process.kill()
             process.join()
 
-    def start(self, endpoint, name):
+    def start(self, endpoint, name, load=LOADS["set"]):
+        self.load = load
         for i in range(2 * WRITERS):
             self.seen[i] = 0
         for order in self.orders:
-            order.send((endpoint, name, self.key))
+            order.send((endpoint, name, load, self.first))
 
     def wait_at(self, address, limit=30, since=0):
         """Until each has had a write acknowledged there, after the moment `since`."""
@@ -205,12 +203,18 @@ class Writers:
                                for i in range(WRITERS)), limit, every=0.005)
 
     def stop(self):
-        """Every acknowledged write of the run: (key, due, acknowledged, by), per writer."""
+        """Every acknowledged write of the run: (numbers, due, acknowledged, by), per writer."""
         for order in self.orders:
             order.send("stop")
         done = [order.recv() for order in self.orders]
-        self.key += max(len(d) for d in done)
+        # What was under way in the end is not written again: nobody knows whether it is there.
+        self.first += max(map(len, numbers_of(done))) + self.load.batch
         return done
+
+
+def numbers_of(done):
+    """The acknowledged writes of each writer. An array: there may be millions of them."""
+    return [array.array("Q", (n for numbers, *_ in writer for n in numbers)) for writer in done]
 
 
 def longest_wait(done, since, until):
@@ -227,15 +231,31 @@ def longest_standstill(done, since, until):
     return max(b - a for a, b in zip(times, times[1:])) / 1e6
 
 
-def count_missing(address, done, user=None, password=None):
-    """How many acknowledged writes this server does not have."""
-    server, missing = Resp(address, user=user, password=password), 0
-    keys = [row[0] for writer in done for row in writer]
-    for i in range(0, len(keys), 500):
-        some = keys[i:i + 500]
-        missing += sum(got != key for got, key in zip(server("MGET", *some), some))
+def reached(done):
+    """(acknowledged writes, how long it took from the first to the last of them in ms)."""
+    times = [row[2] for writer in done for row in writer]
+    return sum(map(len, numbers_of(done))), (max(times) - min(times)) / 1e6
+
+
+def compare(address, numbers, size):
+    """(keys of acknowledged writes that this server does not have, keys of those that it has with
+    another value)."""
+    server, missing, wrong = Resp(address), set(), set()
+    for writer, mine in enumerate(numbers):
+        for i in range(0, len(mine), 500):
+            pairs = [pair(writer, n, size) for n in mine[i:i + 500]]
+            for (key, value), got in zip(pairs, server.call("MGET", *(k for k, _ in pairs))):
+                if got is None:
+                    missing.add(key)
+                elif got != value:
+                    wrong.add(key)
     server.close()
-    return missing
+    return missing, wrong
+
+
+def count_missing(address, done):
+    """How many acknowledged writes of LOADS["set"] this server does not have."""
+    return sum(map(len, compare(address, numbers_of(done), LOADS["set"].size)))
 
 
 def percentile(values, percent):
@@ -247,6 +267,42 @@ def write_for_a_while():
     """By chance up to a second longer: servers and agents do things once a second, and no way is
     to meet them always at the same moment."""
     time.sleep(random.uniform(0.2, 1.2))
+
+
+def fill(address, megabytes):
+    """With values that do not compress."""
+    server = Resp(address, limit=30)
+    for n in range(megabytes):
+        # Read to the end, so that all are acknowledged.
+        list(by_pipeline(server, [(f"data:{n}:{i}", os.urandom(10_000)) for i in range(100)]))
+    server.close()
+
+
+def wait_copied(source, replicas):
+    """Until they have applied all that the source has now."""
+    behind = int(Resp(source).info()["master_repl_offset"])
+    wait_until("the replicas have all of it", lambda: all(
+        applied(Resp(a).info()) >= behind for a in replicas), 60, every=0.02)
+
+
+@contextlib.contextmanager
+def starved(pid, share):
+    """The process runs only this share of the time."""
+    turn_s, over = 0.05, threading.Event()
+
+    def take_turns():
+        while not over.is_set():
+            os.kill(pid, signal.SIGSTOP)
+            time.sleep(turn_s * (1 - share))
+            os.kill(pid, signal.SIGCONT)
+            time.sleep(turn_s * share)
+    thread = threading.Thread(target=take_turns)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 # Servers started by hand, and their endpoint.
@@ -398,6 +454,10 @@ class TanistGroup:
         with open(os.path.join(self.dev.folder(first), "redis.conf")) as f:
             self.password = re.search(r"^user tanist-agent .*?>(\S+)", f.read(), re.M).group(1)
 
+    @property
+    def replicas(self):
+        return [a for a in self.addresses if a != self.source]
+
     def look(self, address):
         return self.dev.api.get(f"/instances/{self.at[address]['id']}")["instance"]
 
@@ -411,14 +471,17 @@ class TanistGroup:
         ask.close()
         return self.source
 
-    def wait_ended(self, address):
-        """Until no operation runs; how the last one ended."""
+    def outcome(self, address):
+        """How the operation that runs has ended, once it has. Asked for seldom, because meanwhile
+        the control plane has work that is measured."""
         def ended():
             seen = self.look(address)
             return seen.get("last_operation") if "operation" not in seen else None
-        last = wait_until("the operation has ended", ended, 60, every=0.02)
+        return wait_until("the operation has ended", ended, 60, every=0.1)
+
+    def wait_ended(self, address):
+        last = self.outcome(address)
         assert last["done"], last
-        return last
 
     def wait_settled(self):
         """All ACTIVE, and whatever must be on the disk before the next change is there."""
@@ -503,14 +566,11 @@ def eject(group):
 
 # How long nobody takes writes, as a probe sees it.
 
-def text(answer):
-    return answer.decode() if isinstance(answer, bytes) else answer
-
-
 class Probe:
     """Asks source and target every 0.3 ms when the source was fenced and the target became master,
     from a process of its own. A source is fenced when min-slaves-to-write says so, or when a writer
-    is held by a pause: with four of them that is at most a millisecond later."""
+    is held by a pause: with four of them that is at most a millisecond later, and 2.5 where they
+    send in batches."""
 
     def __init__(self, source, target, user=None, password=None, pauses=False):
         self.times = multiprocessing.RawArray("q", 2)  # fenced, master; 0: not seen
@@ -522,7 +582,7 @@ class Probe:
 
     def look(self, source, target, user, password, pauses, ready):
         source = Resp(source, user=user, password=password)
-        asked = [(source, ("INFO", "clients"), lambda a: "blocked_clients:0\r" not in text(a))
+        asked = [(source, ("INFO", "clients"), lambda a: "blocked_clients:0\r" not in a)
                  if pauses else
                  (source, ("CONFIG", "GET", "min-slaves-to-write"), lambda a: int(a[1]) >= 1000),
                  (Resp(target, user=user, password=password),

@@ -1,5 +1,5 @@
 """Clients that write at a fixed rate while the source changes, and remember exactly what they were
-promised (tests of handover and eject).
+promised (tests of handover and eject; their benches share the connection and the ways to write).
 
 A writer finds the source through the discovery endpoint, as any client of Sentinel does, and never
 sends a write twice: an error is a write that was not acknowledged, a lost answer one of which
@@ -75,39 +75,43 @@ def discover(port, name):
     return (found[0].decode(), int(found[1])) if found else None
 
 
-# Ways to write pairs (key, value) over a connection. Each returns when all are acknowledged.
+# Ways to write pairs (key, value) over a connection. Each yields the place of a pair in `pairs` as
+# soon as that is acknowledged, and raises Refused when one was not.
 
 def by_set(c, pairs):
-    for key, value in pairs:
+    for i, (key, value) in enumerate(pairs):
         c.call("SET", key, value)
+        yield i
 
 
 def by_eval(c, pairs):
-    for key, value in pairs:
+    for i, (key, value) in enumerate(pairs):
         c.call("EVAL", "return redis.call('SET', KEYS[1], ARGV[1])", 1, key, value)
+        yield i
 
 
 def by_multi(c, pairs):
-    """One transaction; what it queued may have to wait there while the source changes."""
-    c.send(["MULTI"], *(["SET", *pair] for pair in pairs), ["EXEC"])
-    answers = [c.answer() for _ in range(len(pairs) + 2)]
-    for a in answers:
-        if isinstance(a, Refused):
-            raise a
-    for a in answers[-1]:
-        if isinstance(a, Refused):
-            raise a
+    """One transaction, a command at a time: what is queued may have to wait for its EXEC there
+    while the source changes."""
+    c.call("MULTI")
+    for pair in pairs:
+        c.call("SET", *pair)
+    for answer in c.call("EXEC"):
+        if isinstance(answer, Refused):
+            raise answer
+    yield from range(len(pairs))
 
 
 def by_publish(c, pairs):
     """Moves the stream without writing a key; one key beside it, so that something can be lost."""
-    for key, value in pairs:
+    for i, (key, value) in enumerate(pairs):
         c.call("PUBLISH", "news", value)
         c.call("SET", key, value)
+        yield i
 
 
 def by_pipeline(c, pairs):
-    """All at once. What is acknowledged before an error counts as well, see Writer.take()."""
+    """All at once. What is acknowledged beside an error counts as well."""
     c.send(*(["SET", *pair] for pair in pairs))
     refused = None
     for i in range(len(pairs)):
@@ -123,10 +127,11 @@ def by_pipeline(c, pairs):
 def by_wait(copies):
     """Acknowledged only when `copies` replicas have it."""
     def write(c, pairs):
-        for key, value in pairs:
+        for i, (key, value) in enumerate(pairs):
             c.call("SET", key, value)
             if c.call("WAIT", copies, 2000) < copies:
                 raise Refused("too few replicas have it")
+            yield i
     return write
 
 
@@ -154,9 +159,7 @@ class Writer(threading.Thread):
 
     def take(self, connection, address, pairs):
         self.tried.update(pairs)
-        done = self.write(connection, pairs)
-        # A generator tells of each one by itself, the others of all at once.
-        for i in done if done is not None else range(len(pairs)):
+        for i in self.write(connection, pairs):
             self.acknowledged[pairs[i][0]] = pairs[i][1]
             self.times.append(time.monotonic())
         if not self.sources or self.sources[-1] != address:
