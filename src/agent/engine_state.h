@@ -80,6 +80,7 @@ struct engine {
 	int64_t marked_ms;
 	bool saving_run_record, save_run_again;
 	bool marking;                       /* a job is writing the marker */
+	bool mark_again; /* something was seen while it was being written */
 	bool mark_clean;                    /* to be written: it stopped as it was told to */
 	struct recorded_position young, settled; /* seen a moment ago; seen so long ago that it is on the disk */
 	int64_t young_ms;

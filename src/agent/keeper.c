@@ -76,7 +76,9 @@ static void keep_done(void *arg)
 	struct keeping *k = arg;
 	struct engine *e = k->e;
 
-	e->marking = false;
+	bool again = e->mark_again;
+
+	e->marking = e->mark_again = false;
 	e->marked_ms = clock_ms();
 	if (k->ok) {
 		marker_done(&e->marker);
@@ -91,7 +93,7 @@ static void keep_done(void *arg)
 		marker_done(&k->next);
 	}
 	free(k);
-	if (e->run.process == NULL) {
+	if (e->run.process == NULL || again) {
 		engine_wake(e);
 	}
 }
@@ -221,8 +223,11 @@ void keeper_observed(struct engine *e)
 			e->verdict = MARKER_UNKNOWN; /* the marker is of another run */
 		}
 	}
-	if (o->loading || o->guarded || o->role == SERVER_ROLE_UNKNOWN || e->marking ||
-	    is_unconfirmed_source(e)) {
+	if (o->loading || o->guarded || o->role == SERVER_ROLE_UNKNOWN || is_unconfirmed_source(e)) {
+		return;
+	}
+	if (e->marking) {
+		e->mark_again = true;
 		return;
 	}
 	bool was_master = e->marker.known && e->marker.role == SERVER_ROLE_MASTER;

@@ -18,7 +18,7 @@
 
 enum {
 	CONNECT_LIMIT_MS = 1000,
-	LOG_TAIL_MAX = 16 << 10,
+	LOG_TAIL_MAX = 64 << 10, /* a crash is told of before a long dump */
 	SHORT_RUN_MS = 10000, /* one that dies sooner by itself ... */
 	SHORT_RUNS = 2,       /* ... so often in a row is started ever less often */
 };
@@ -53,8 +53,11 @@ static void tell_words(struct engine *e, int status_known, int status)
 		snprintf(o->error, sizeof o->error, "ended; ");
 	}
 	n = strlen(o->error);
-	if (!e->run.ready && read_new_log(e, &log)) {
-		info_start_error(str_cstr(&log), log.len, o->error + n, sizeof o->error - n);
+	if (read_new_log(e, &log)) {
+		void (*read)(const char *, size_t, char *, size_t) =
+			e->run.ready ? info_crash_error : info_start_error;
+
+		read(str_cstr(&log), log.len, o->error + n, sizeof o->error - n);
 	}
 	if (o->error[n] == '\0') {
 		o->error[n - 2] = '\0';

@@ -20,10 +20,13 @@ static_assert(ARRAY_LEN(weights) == ELECT_WHY_COUNT);
 
 /* candidates */
 
-/* No copy has ever come to an end there: no client was told of a write because of it. */
-static bool is_empty(const struct member *m, const struct observation *o)
+/*
+ * No copy has ever come to an end there: no client was told of a write because of it. What was seen
+ * before the seal does not tell: the copy may have ended since, and its agent not been heard.
+ */
+static bool is_empty(const struct member *m, const struct observation *o, bool fresh)
 {
-	if (m->attached_once || o == NULL) {
+	if (m->attached_once || o == NULL || !fresh) {
 		return false;
 	}
 	bool copying = o->sync_in_progress || o->slave_offset <= 1;
@@ -40,7 +43,7 @@ struct elect_candidate elect_candidate_of(const struct member *m, const struct o
 		.created_wall_ms = m->created_wall_ms,
 		.deleting = m->state == MEMBER_DELETING,
 		.attached_once = m->attached_once,
-		.may_hold = !is_empty(m, o),
+		.may_hold = !is_empty(m, o, beside->fresh),
 		.at = { .offset = -1, .second_offset = -1 },
 		.slave_offset = -1,
 		.last_io_now_s = -1,

@@ -127,6 +127,7 @@ struct elect_candidate {
 /* What member and observation do not say. */
 struct elect_beside {
 	bool sealed;
+	bool fresh; /* o is from after the seal; an older one proves nobody empty */
 	int32_t last_io_s;
 	int32_t priority;
 	bool preferred_zone;

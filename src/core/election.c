@@ -128,6 +128,7 @@ static void add_candidate(const struct group *g, const struct operate_in *in,
 	const struct elect_beside beside = {
 		.sealed = kind == ELECTION_SEALED ? election_sealed(g, in->live, i, o)
 						  : could_be_sealed(o),
+		.fresh = kind == ELECTION_DRY_RUN || is_fresh(in->live, o),
 		.last_io_s = l->last_io_seen ? l->last_io_s : -1,
 		.priority = ELECT_PRIORITY,
 		.disk_error = o != NULL && o->disk_error,

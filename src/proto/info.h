@@ -25,3 +25,6 @@ void info_set_durable(struct observation *o);
  * passed over, and no value of a setting is quoted. buf is always terminated, printable ASCII.
  */
 void info_start_error(const char *log, size_t len, char *buf, size_t size);
+
+/* The same of one that served: only what it said of its own crash; else "". */
+void info_crash_error(const char *log, size_t len, char *buf, size_t size);

@@ -41,6 +41,7 @@ static const struct {
 	{ "Out Of Memory", "the host has too little free memory for it" },
 	{ "Bad directive", "this version of the server does not know the setting" },
 	{ "wrong number of arguments", "this version of the server does not take the setting so" },
+	{ "unable to write command to disk", "make room on the disk of its folder" },
 	{ "crashed by signal", "its log has the details; the agent starts it again" },
 };
 
@@ -108,7 +109,8 @@ static void see_line(struct words *w, struct span line)
 	if (!counts || w->crashed || is_chatter(line)) {
 		return;
 	}
-	if (span_has(line, "crashed by signal") || span_has(line, "Out Of Memory")) {
+	if (span_has(line, "crashed by signal") || span_has(line, "Guru Meditation") ||
+	    span_has(line, "Out Of Memory")) {
 		w->n = 0;
 		w->crashed = true;
 	}
@@ -179,22 +181,41 @@ static void put_both(const char *words, const char *hint, char *buf, size_t size
 	}
 }
 
-void info_start_error(const char *log, size_t len, char *buf, size_t size)
+static struct words find_words(struct span rest)
 {
 	enum { LOOKED_AT = 64 << 10 };
-	auto_str words = {};
 	struct words w = {};
-	struct span rest = { log, len };
 
-	if (size == 0) {
-		return;
-	}
 	if (rest.len > LOOKED_AT) {
 		rest = span_from(rest, rest.len - LOOKED_AT);
 	}
 	while (rest.len > 0) {
 		see_line(&w, span_take_line(&rest));
 	}
+	return w;
+}
+
+void info_crash_error(const char *log, size_t len, char *buf, size_t size)
+{
+	auto_str words = {};
+	struct words w = find_words((struct span){ log, len });
+
+	if (w.crashed) {
+		put_words(&words, &w);
+	}
+	if (size > 0) {
+		put_both(str_cstr(&words), hint_for(str_cstr(&words)), buf, size);
+	}
+}
+
+void info_start_error(const char *log, size_t len, char *buf, size_t size)
+{
+	auto_str words = {};
+
+	if (size == 0) {
+		return;
+	}
+	struct words w = find_words((struct span){ log, len });
 	put_words(&words, &w);
 	put_both(words.len == 0 ? "the server left no word in its log" : words.p,
 		 hint_for(str_cstr(&words)), buf, size);

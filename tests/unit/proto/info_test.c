@@ -356,6 +356,35 @@ static void the_servers_own_words(void **)
 	}
 }
 
+/* Of one that served nothing counts but what it said of its own crash. */
+static void the_words_of_one_that_served(void **)
+{
+	static const struct log_case {
+		const char *says, *log, *want;
+	} cases[] = {
+		{ "killed without a word", M "* Ready to accept connections\n" M "# Some warning\n", "" },
+		{ "nothing", "", "" },
+		{ "a replica that cannot write its disk, before its dump",
+		  M "* Ready to accept connections\n" M "# ------------------------------------------------\n" M
+		    "# !!! Software Failure. Press left mouse button to continue\n" M
+		    "# Guru Meditation: Replica was unable to write command to disk. #server.c:3890\n" M
+		    "# ------------------------------------------------\n" M "# RAX:0000 RBX:0000\n",
+		  "Guru Meditation: Replica was unable to write command to disk. #server.c:3890: make room on "
+		  "the disk of its folder" },
+		{ "a crash", M "# Redis 7.0.15 crashed by signal: 11, si_code: 0\n",
+		  "Redis 7.0.15 crashed by signal: 11, si_code: 0: its log has the details; the agent "
+		  "starts it again" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		char buf[400];
+
+		print_message("# %s\n", cases[i].says);
+		info_crash_error(cases[i].log, strlen(cases[i].log), buf, sizeof buf);
+		assert_string_equal(buf, cases[i].want);
+	}
+}
+
 static void words_and_hint_share_a_small_buffer(void **)
 {
 	static const char log[] = M "# Warning: Could not create server TCP listening socket "
@@ -388,6 +417,7 @@ int main(void)
 		cmocka_unit_test(what_is_no_info_is_refused),
 		cmocka_unit_test(a_text_may_end_anywhere),
 		cmocka_unit_test(the_servers_own_words),
+		cmocka_unit_test(the_words_of_one_that_served),
 		cmocka_unit_test(words_and_hint_share_a_small_buffer),
 	};
 
