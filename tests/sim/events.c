@@ -275,15 +275,15 @@ static void check_stage(struct world *w, const struct record *r)
 	}
 }
 
-/* Sealed as far as the control plane can know, and with a position that compares. */
+/* Sealed as far as the control plane could know, and with a position that compares. */
 static bool is_sealed(const struct world *w, const struct record *before, int node,
 		      const struct server *winner)
 {
-	const struct observation *o = &w->plane.seen[node].o;
+	const struct commit *c = &w->plane.commit;
+	const struct observation *o = &c->decided_on[node];
 	const struct server *s = &w->nodes[node].server;
 
-	return w->plane.has[node] && !plane_is_silent(w, sim_host_of(node)) && s->alive &&
-	       replid_eq(&o->run_id, &s->run) && is_kin(s, winner) &&
+	return c->heard[node] && s->alive && replid_eq(&o->run_id, &s->run) && is_kin(s, winner) &&
 	       o->role == SERVER_ROLE_REPLICA && o->upstream_port == 0 && o->goal_applied &&
 	       o->goal_epoch == before->g.epoch;
 }
@@ -316,50 +316,44 @@ static void check_best(struct world *w, int slot, const struct record *before,
 	}
 }
 
-struct count {
-	unsigned sealed, replicas, holders;
-};
-
-/* S, R, and how many of the R have write n still. */
-static struct count count(const struct world *w, const struct record *before, uint32_t n,
-			  const struct server *winner)
+/* How many of those who may be elected have write n, heard or not. */
+static unsigned count_holders(const struct world *w, const struct record *before, uint32_t n,
+			      const struct server *winner)
 {
-	struct count c = {};
+	unsigned holders = 0;
 
 	for (size_t i = 0; i < before->g.nmembers; i++) {
-		int node = record_node(before, i);
-		const struct server *s = &w->nodes[node].server;
-		bool holds = s->alive && data_keys(&s->data) > 0;
+		const struct server *s = &w->nodes[record_node(before, i)].server;
 
-		if (!is_candidate(before, i)) {
-			continue;
-		}
-		c.sealed += is_sealed(w, before, node, winner) && before->members[i].attached_once;
-		c.replicas += before->members[i].attached_once || holds;
-		c.holders += s->alive && is_kin(s, winner) && s->data.value[n % DATA_KEYS] >= n;
+		holders += is_candidate(before, i) && s->alive && is_kin(s, winner) &&
+			   s->data.value[n % DATA_KEYS] >= n;
 	}
-	return c;
+	return holders;
 }
 
-/* WAIT k and S + k > R: the winner has it, if k still have it at all. */
+/*
+ * S + k > R, by what it is for: with durability k the winner has what WAIT k was told of, as long
+ * as k replicas have it still, also those who were not heard.
+ */
 static void check_waited(struct world *w, int slot, const struct record *before,
 			 const struct server *winner)
 {
 	const struct ledger *l = &w->ledger;
+	const struct group *g = &before->g;
+	uint32_t k = g->durability < g->durability_proven ? g->durability : g->durability_proven;
 	uint16_t serial = w->store.records[slot].serial;
 
-	for (uint32_t n = 1; n <= l->next; n++) {
-		if (l->waited[n] == 0 || l->of[n] != serial || l->told[n] != TOLD_WRITTEN ||
-		    winner->data.value[n % DATA_KEYS] >= n) {
-			continue;
-		}
-		struct count c = count(w, before, n, winner);
+	for (uint32_t n = 1; k > 0 && n <= l->next; n++) {
+		bool lacks = l->of[n] == serial && l->told[n] == TOLD_WRITTEN && l->waited[n] > 0 &&
+			     winner->data.value[n % DATA_KEYS] < n;
+		unsigned holders = lacks ? count_holders(w, before, n, winner) : 0;
 
-		if (c.sealed + l->waited[n] > c.replicas && c.holders >= l->waited[n]) {
-			sim_broken(w,
-				   "wait: the winner lacks write %u that WAIT %u was told of; %u "
-				   "of %u were sealed, %u have it",
-				   n, l->waited[n], c.sealed, c.replicas, c.holders);
+		if (lacks && l->waited[n] >= k && holders >= k) {
+			sim_broken(
+				w,
+				"wait: with durability %u the winner lacks write %u that WAIT %u "
+				"was told of, and %u have it",
+				k, n, l->waited[n], holders);
 			return;
 		}
 	}

@@ -3,6 +3,7 @@
  * stood still, in the middle.
  */
 #include "agent_marker.h"
+#include "agent_probe.h"
 #include "base/str.h"
 #include "world.h"
 
@@ -60,7 +61,6 @@ static void keep_run(struct node *n)
 	n->kept.has_run = true;
 	n->kept.run_no = n->engine.run_no;
 	n->kept.mode = n->engine.mode;
-	n->kept.settings = n->engine.settings;
 }
 
 static void run_begins(struct world *w, int node)
@@ -70,7 +70,7 @@ static void run_begins(struct world *w, int node)
 
 	e->run_no = n->server.run_no;
 	e->has_process = e->ever_ran = true;
-	e->adopted = e->answered = e->ready = e->paused = e->linked = false;
+	e->adopted = e->answered = e->ready = e->fenced = e->paused = e->linked = false;
 	e->paused_until_ms = 0;
 	e->mode = e->act_mode;
 	e->settings = act_settings_of(&e->goal);
@@ -141,6 +141,7 @@ static struct order order_of(const struct world *w, const struct engine *e)
 		.upstream = upstream_node(w, &e->goal),
 		.min_slaves = e->goal.min_slaves_to_write,
 		.max_lag_s = max_lag_of(&e->goal),
+		.fenced = e->fenced,
 	};
 }
 
@@ -166,9 +167,14 @@ static void carry_out(struct world *w, int node, const struct order *o)
 		break;
 	case ACT_UNFENCE:
 		server_pause(w, node, 0);
+		if (o->fenced) {
+			server_min_slaves(w, node, o->min_slaves, o->max_lag_s);
+		}
 		break;
 	case ACT_CONFIG_SET:
-		server_min_slaves(w, node, o->min_slaves, o->max_lag_s);
+		if (!o->fenced) {
+			server_min_slaves(w, node, o->min_slaves, o->max_lag_s);
+		}
 		break;
 	case ACT_DROP_CLIENTS:
 		clients_drop(w, node);
@@ -197,7 +203,7 @@ static void note_carried_out(struct engine *e)
 		e->paused_until_ms = e->act_began_ms + FENCE_PAUSE_MS;
 		break;
 	case ACT_UNFENCE:
-		e->paused = false;
+		e->fenced = e->paused = false;
 		e->paused_until_ms = 0;
 		break;
 	case ACT_DROP_CLIENTS:
@@ -344,10 +350,12 @@ void act_break_off(struct world *w, int node)
 {
 	struct node *n = &w->nodes[node];
 	struct engine *e = &n->engine;
-	bool fences = e->act_ms != 0 && e->act == ACT_FENCE;
+	bool tells = e->act_ms != 0 && (e->act == ACT_FENCE || e->act == ACT_CONFIG_SET);
 
-	if (fences && server_answers(w, &n->server) && n->server.run_no == e->run_no &&
+	if (tells && server_answers(w, &n->server) && n->server.run_no == e->run_no &&
 	    sim_one_in(w, 2)) {
-		server_pause(w, node, FENCE_PAUSE_MS);
+		struct order o = order_of(w, e);
+
+		carry_out(w, node, &o);
 	}
 }

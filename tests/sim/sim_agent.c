@@ -1,10 +1,12 @@
 /*
  * One turn of an engine: look, decide (instance_step), begin an act; its effect comes later, and
- * never when the agent dies before. The marker has a file of its own.
+ * never when the agent dies before. What a look shows (agent_probe.c) and the marker have files of
+ * their own.
  */
 #include "sim_agent.h"
 
 #include "agent_marker.h"
+#include "agent_probe.h"
 #include "base/str.h"
 #include "world.h"
 
@@ -16,8 +18,6 @@ enum {
 	SLOW_REPORT_MS = 3000,
 	ACT_MOST_MS = 25,
 	STOP_LIMIT_MS = 8000,
-	STRIKES_HUNG = 3,
-	LOOKS_TOGETHER_MS = 250,
 };
 
 static struct engine *engine_of(struct world *w, int node)
@@ -110,164 +110,7 @@ void agent_take_goal(struct world *w, int node, const struct goal *g, const stru
 	}
 }
 
-/* looking */
-
-void engine_clear_figures(struct observation *o)
-{
-	struct observation was = *o;
-
-	*o = (struct observation){
-		.instance = was.instance,
-		.goal_epoch = was.goal_epoch,
-		.goal_revision = was.goal_revision,
-		.goal_applied = was.goal_applied,
-		.start_at_once = was.start_at_once,
-		.watch = was.watch,
-		.proc = was.proc,
-		.marker = was.marker,
-		.recorded = was.recorded,
-		.second_offset = -1,
-		.slave_offset = -1,
-		.read_offset = -1,
-		.sync_done_bytes = -1,
-		.sync_total_bytes = -1,
-		.save_progress = -1,
-		.last_io_s = -1,
-	};
-}
-
-static void read_link(const struct world *w, const struct server *s, struct observation *o)
-{
-	bool copying =
-		s->link == LINK_SAVING || s->link == LINK_TRANSFER || s->link == LINK_LOADING;
-
-	o->slave_offset = s->at.offset;
-	o->read_offset = server_read_offset(w, s);
-	o->link_up = s->link == LINK_UP;
-	o->sync_in_progress = copying;
-	o->sync_done_bytes = s->link == LINK_TRANSFER ? 1000 - (s->link_ms - w->now_ms) : -1;
-	o->last_io_s = o->link_up ? (int32_t)((w->now_ms - s->heard_ms) / 1000) : -1;
-	if (s->upstream == SIM_NOBODY) {
-		str_copy(o->upstream_host, sizeof o->upstream_host, "127.0.0.1");
-	} else {
-		str_copy(o->upstream_host, sizeof o->upstream_host, w->nodes[s->upstream].address);
-		o->upstream_port = 6379;
-	}
-}
-
-static void read_info(const struct world *w, const struct server *s, struct observation *o)
-{
-	o->run_id = s->run;
-	o->loading = server_loading(w, s);
-	o->role = s->replica ? SERVER_ROLE_REPLICA : SERVER_ROLE_MASTER;
-	o->aof_enabled = s->aof_on;
-	o->aof_rewriting = s->rewrite_ms != 0;
-	o->aof_last_rewrite_ok = true;
-	o->durable = s->aof_on && s->rewrite_ms == 0 && !s->files_lag;
-	o->sync_full = s->sync_full;
-	if (s->replica) {
-		read_link(w, s, o);
-	}
-	if (w->now_ms < s->save_until_ms) {
-		o->save_progress = w->now_ms;
-	}
-	if (o->loading) {
-		o->loading_pct = 50;
-		return;
-	}
-	o->replid = s->at.replid;
-	o->replid2 = s->replid2;
-	o->second_offset = s->second_offset;
-	o->offset = s->at.offset;
-	o->keys = data_keys(&s->data);
-}
-
-static void note_first_answer(struct world *w, struct engine *e, const struct server *s)
-{
-	struct observation *o = &e->seen.o;
-
-	if (!e->answered && e->adopted) {
-		e->paused_until_ms = w->now_ms + FENCE_PAUSE_MS; /* who knows */
-		e->mode.from_rdb = e->mode.from_rdb && !o->aof_enabled;
-		e->mode.guarded = e->mode.guarded && s->replica && s->upstream == SIM_NOBODY;
-	}
-	e->answered = true;
-	e->linked = e->linked || e->seen.o.link_up;
-	if (!e->ready && !o->loading) {
-		e->ready = true;
-		e->ready_ms = w->now_ms;
-		e->failures = 0;
-	}
-}
-
-/* No answer for a second, three times. */
-static void no_answer(struct engine *e)
-{
-	if (++e->strikes >= STRIKES_HUNG) {
-		e->seen.o.proc = PROC_HUNG;
-		str_copy(e->seen.o.error, sizeof e->seen.o.error, "it has not answered for 3 s");
-	}
-	e->looked = e->looked || e->strikes >= STRIKES_HUNG;
-}
-
-/* Longer between two looks and nobody knows what it did meanwhile. */
-static void note_standing_still(const struct world *w, struct engine *e)
-{
-	if (e->seen.o.slave_offset != e->applied_before ||
-	    w->now_ms - e->looked_ms > LOOKS_TOGETHER_MS) {
-		e->applied_ms = w->now_ms;
-	}
-	e->applied_before = e->seen.o.slave_offset;
-	e->looked_ms = w->now_ms;
-}
-
-static void probe(struct world *w, int node)
-{
-	struct node *n = &w->nodes[node];
-	struct engine *e = &n->engine;
-	struct observation *o = &e->seen.o;
-
-	if (n->server.stopped) {
-		no_answer(e);
-		return;
-	}
-	e->strikes = 0;
-	engine_clear_figures(o);
-	read_info(w, &n->server, o);
-	o->proc = PROC_RUNNING;
-	o->watch = e->live.watch;
-	o->start_at_once = e->goal.start_at_once;
-	e->seen.data = n->server.data;
-	note_first_answer(w, e, &n->server);
-	o->fenced = e->paused && w->now_ms < e->paused_until_ms;
-	note_standing_still(w, e);
-	/* A sealed one follows nobody either, and is no source that waits for a word. */
-	o->guarded = e->mode.guarded && n->server.replica && n->server.upstream == SIM_NOBODY;
-	marker_observed(w, node);
-	o->marker = e->verdict;
-	o->recorded = e->marker.position;
-	e->looked = true;
-}
-
-static void probe_no_server(struct world *w, int node)
-{
-	struct node *n = &w->nodes[node];
-	struct engine *e = &n->engine;
-	struct observation *o = &e->seen.o;
-
-	o->watch = e->live.watch;
-	o->start_at_once = e->goal.start_at_once;
-	o->recorded = e->marker.position;
-	if (e->goal.run == GOAL_DELETE && !n->files.folder) {
-		engine_clear_figures(o);
-		o->proc = PROC_DELETED;
-	} else if (e->failures > 0) {
-		o->proc = PROC_FAILED;
-	} else {
-		o->proc = e->ever_ran ? PROC_EXITED : PROC_NONE;
-	}
-	e->looked = true;
-}
+/* deciding */
 
 static void finish_act(struct world *w, int node)
 {
@@ -282,8 +125,6 @@ static void finish_act(struct world *w, int node)
 	act_take_effect(w, node);
 	e->moved_ms = w->now_ms;
 }
-
-/* deciding */
 
 static struct instance_local local_of(const struct world *w, int node)
 {
@@ -395,7 +236,7 @@ static void turn(struct world *w, int node)
 		e->look_ms = SIM_NEVER;
 	} else {
 		if (e->has_process) {
-			probe(w, node);
+			probe_server(w, node);
 		} else {
 			probe_no_server(w, node);
 		}
@@ -597,7 +438,6 @@ static void find_server(struct world *w, int node)
 	}
 	e->has_process = e->adopted = e->ever_ran = true;
 	e->run_no = n->server.run_no;
-	e->settings = n->kept.settings;
 	e->started_ms = w->now_ms;
 	e->seen.o.proc = PROC_STARTING;
 }

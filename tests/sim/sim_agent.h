@@ -33,7 +33,7 @@ struct agent_files {
 	uint64_t conf; /* what the file asks for, as one number */
 	struct marker_model marker;
 	bool has_run;
-	uint64_t run_no, settings;
+	uint64_t run_no;
 	struct start_mode mode;
 };
 
@@ -76,6 +76,7 @@ struct engine {
 
 	struct goal_live live; /* belongs to the goal of these numbers */
 	uint64_t live_epoch, live_revision;
+	bool fenced;             /* min-slaves-to-write was above any count when it was adopted */
 	bool paused;             /* CLIENT PAUSE, by this agent .. */
 	int64_t paused_until_ms; /* .. until then, or maybe by the one before it; 0: not */
 	bool clients_dropped, pause_spent; /* as the goal asks, and once for it */
@@ -121,5 +122,4 @@ void act_overtakes(struct world *w, int node);
 uint64_t act_conf_of(const struct goal *g, struct start_mode mode);
 /* The settings that change while a server runs, likewise. */
 uint64_t act_settings_of(const struct goal *g);
-void engine_clear_figures(struct observation *o);
 struct seen_files agent_look_at_files(const struct files *f);

@@ -1,6 +1,7 @@
 /*
- * The operator's calls: checked against what is shown, as the API does it, and committed before
- * they are answered. What is refused must have changed nothing.
+ * The operator's calls: checked against what is shown, as the API does it, and
+ * committed before they are answered. What is refused must have changed
+ * nothing.
  */
 #include "base/str.h"
 #include "core/operate.h"
@@ -32,8 +33,9 @@ static struct change *change_begin(struct world *w, int slot)
 	return ch;
 }
 
-/* The instance's status allows it now; the group as it is shown, to be changed. */
-static struct change *call_begin(struct world *w, enum call_kind call, int node)
+/* The instance's status allows it now; the group as it is shown, to be changed.
+ */
+static struct change *allowed_change(struct world *w, enum call_kind call, int node)
 {
 	const struct shown *s = shown_of(w, node);
 	struct err e;
@@ -43,37 +45,6 @@ static struct change *call_begin(struct world *w, enum call_kind call, int node)
 		return NULL;
 	}
 	return change_begin(w, plane_slot_of(w, node));
-}
-
-struct knowledge {
-	const struct observation *obs[SIM_NODES + 1];
-	bool silent[SIM_NODES + 1];
-	struct operate_in in;
-};
-
-static void know(struct world *w, const struct record *r, const struct group_live *live,
-		 struct knowledge *ret)
-{
-	for (size_t i = 0; i < r->g.nmembers; i++) {
-		int node = record_node(r, i);
-
-		ret->obs[i] = w->plane.has[node] ? &w->plane.seen[node].o : NULL;
-		ret->silent[i] = plane_is_silent(w, sim_host_of(node));
-	}
-	ret->in = (struct operate_in){
-		.obs = ret->obs,
-		.silent = ret->silent,
-		.live = live,
-		.op = sim_fresh_id(w),
-		.now_ms = w->now_ms,
-		.wall_ms = w->now_ms,
-	};
-}
-
-static void one_event(struct world *w, const struct group_event *ev)
-{
-	w->plane.commit.events[0] = *ev;
-	w->plane.commit.nevents = 1;
 }
 
 static bool same_record(const struct record *a, const struct record *b)
@@ -88,17 +59,6 @@ static bool same_record(const struct record *a, const struct record *b)
 	       memcmp(a->history, b->history, a->g.nhistory * sizeof a->history[0]) == 0;
 }
 
-/* Invariant 7: a refused request changes nothing. */
-static bool refused(struct world *w, const struct change *ch, const char *what, const struct err *e)
-{
-	if (!same_record(&ch->next, &w->plane.groups[ch->slot].r)) {
-		sim_broken(w, "7: %s was refused (%.120s), and the record is not as before", what,
-			   e->msg);
-	}
-	w->result.refused++;
-	return false;
-}
-
 static void keep_reason(struct record *r)
 {
 	if (r->g.last.reason != NULL && r->g.last.reason != r->reason) {
@@ -107,15 +67,71 @@ static void keep_reason(struct record *r)
 	}
 }
 
-static bool accepted(struct world *w, enum purpose purpose, int node, const char *what,
-		     const struct group_event *ev)
+/* A call of operate_*(): what it is given, and what it gives back. */
+struct call {
+	int node;
+	struct change *change;
+	struct group *g; /* of the change */
+	const struct observation *obs[SIM_NODES + 1];
+	bool silent[SIM_NODES + 1];
+	struct operate_in in; /* borrows from here */
+	struct group_event ev;
+	struct err e;
+};
+
+/* False: it may not be made now. */
+static bool call_begin(struct world *w, enum call_kind kind, int node, struct call *c)
 {
-	for (size_t i = 0; i < w->plane.commit.nchanges; i++) {
-		keep_reason(&w->plane.commit.changes[i].next);
+	struct change *ch = allowed_change(w, kind, node);
+
+	if (ch == NULL) {
+		return false;
 	}
-	one_event(w, ev);
-	commit_begin(w, purpose, node);
-	STORY(w, "operator: %s %s", what, w->nodes[node].name);
+	*c = (struct call){ .node = node, .change = ch, .g = &ch->next.g };
+	for (size_t i = 0; i < c->g->nmembers; i++) {
+		int n = record_node(&ch->next, i);
+
+		c->obs[i] = w->plane.has[n] ? &w->plane.seen[n].o : NULL;
+		c->silent[i] = plane_is_silent(w, sim_host_of(n));
+	}
+	c->in = (struct operate_in){
+		.obs = c->obs,
+		.silent = c->silent,
+		.live = &w->plane.groups[ch->slot].live,
+		.op = sim_fresh_id(w),
+		.now_ms = w->now_ms,
+		.wall_ms = w->now_ms,
+	};
+	return true;
+}
+
+/* Invariant 7: a refused request changes nothing. */
+static bool refused(struct world *w, const struct call *c, const char *what)
+{
+	if (!same_record(&c->change->next, &w->plane.groups[c->change->slot].r)) {
+		sim_broken(w, "7: %s was refused (%.120s), and the record is not as before", what,
+			   c->e.msg);
+	}
+	w->result.refused++;
+	return false;
+}
+
+/* Commits what was decided; `done` is what operate_*() answered. */
+static bool call_end(struct world *w, const struct call *c, bool done, enum purpose purpose,
+		     const char *what)
+{
+	struct commit *commit = &w->plane.commit;
+
+	if (!done) {
+		return refused(w, c, what);
+	}
+	for (size_t i = 0; i < commit->nchanges; i++) {
+		keep_reason(&commit->changes[i].next);
+	}
+	commit->events[0] = c->ev;
+	commit->nevents = 1;
+	commit_begin(w, purpose, c->node);
+	STORY(w, "operator: %s %s", what, w->nodes[c->node].name);
 	return true;
 }
 
@@ -194,7 +210,7 @@ bool plane_create_replica(struct world *w, int of)
 		return false;
 	}
 	struct change *ch =
-		call_begin(w, CALL_CREATE_REPLICA, (int)group_source(&s->r.g)->id.b[15]);
+		allowed_change(w, CALL_CREATE_REPLICA, (int)group_source(&s->r.g)->id.b[15]);
 
 	if (ch == NULL) {
 		return false;
@@ -207,7 +223,7 @@ bool plane_create_replica(struct world *w, int of)
 
 bool plane_delete(struct world *w, int node)
 {
-	struct change *ch = call_begin(w, CALL_DELETE, node);
+	struct change *ch = allowed_change(w, CALL_DELETE, node);
 
 	if (ch == NULL || record_member(&ch->next, node)->state == MEMBER_DELETING) {
 		return false;
@@ -230,7 +246,7 @@ bool plane_accept_loss(struct world *w, int node)
 	    (s->r.g.op.kind == OP_RESTART && !replid_eq(&s->r.g.op.run, &o->run_id))) {
 		return false;
 	}
-	struct change *ch = call_begin(w, CALL_START, node);
+	struct change *ch = allowed_change(w, CALL_START, node);
 
 	if (ch == NULL) {
 		return false;
@@ -247,19 +263,11 @@ bool plane_accept_loss(struct world *w, int node)
 
 bool plane_promote(struct world *w, int node)
 {
-	struct change *ch = call_begin(w, CALL_PROMOTE, node);
-	struct knowledge k;
-	struct group_event ev = {};
-	struct err e;
+	struct call c;
 
-	if (ch == NULL) {
-		return false;
-	}
-	know(w, &ch->next, &w->plane.groups[ch->slot].live, &k);
-	if (!operate_handover(&ch->next.g, &k.in, w->nodes[node].id, &ev, &e)) {
-		return refused(w, ch, "promote", &e);
-	}
-	return accepted(w, FOR_OPERATION, node, "promote", &ev);
+	return call_begin(w, CALL_PROMOTE, node, &c) &&
+	       call_end(w, &c, operate_handover(c.g, &c.in, w->nodes[node].id, &c.ev, &c.e),
+			FOR_OPERATION, "promote");
 }
 
 /* The control plane knocks by itself. */
@@ -272,7 +280,8 @@ static enum probe_answer probe(const struct world *w, int node)
 	return reached && s->alive && !s->stopped ? PROBE_ANSWERS : PROBE_SILENT;
 }
 
-/* Nobody may be ejected who is seen to live, unless the operator gives up what is lost by it. */
+/* Nobody may be ejected who is seen to live, unless the operator gives up what
+ * is lost by it. */
 static void check_evidence(struct world *w, int node)
 {
 	const struct observation *o = &w->plane.seen[node].o;
@@ -285,67 +294,48 @@ static void check_evidence(struct world *w, int node)
 
 bool plane_eject(struct world *w, int node, bool accept_data_loss)
 {
-	struct change *ch = call_begin(w, CALL_EJECT, node);
-	struct knowledge k;
-	struct group_event ev = {};
-	struct err e;
+	const char *what = accept_data_loss ? "eject --accept-data-loss" : "eject";
+	struct call c;
 	bool again = false;
 
-	if (ch == NULL) {
+	if (!call_begin(w, CALL_EJECT, node, &c)) {
 		return false;
 	}
-	know(w, &ch->next, &w->plane.groups[ch->slot].live, &k);
-	enum probe_answer p =
-		operate_needs_probe(&ch->next.g, &k.in) ? probe(w, node) : PROBE_NOT_MADE;
+	enum probe_answer p = operate_needs_probe(c.g, &c.in) ? probe(w, node) : PROBE_NOT_MADE;
+	bool done = operate_eject(c.g, &c.in, w->nodes[node].id, p, accept_data_loss, &again, &c.ev,
+				  &c.e);
 
-	if (!operate_eject(&ch->next.g, &k.in, w->nodes[node].id, p, accept_data_loss, &again, &ev,
-			   &e)) {
-		return refused(w, ch, "eject", &e);
-	}
-	if (again) {
+	if (done && again) {
 		return true;
 	}
-	if (!accept_data_loss) {
+	if (done && !accept_data_loss) {
 		check_evidence(w, node);
 	}
-	return accepted(w, FOR_OPERATION, node,
-			accept_data_loss ? "eject --accept-data-loss" : "eject", &ev);
+	return call_end(w, &c, done, FOR_OPERATION, what);
 }
 
 bool plane_cancel(struct world *w, int node)
 {
-	struct change *ch = call_begin(w, CALL_CANCEL, node);
-	struct knowledge k;
-	struct group_event ev = {};
-	struct err e;
+	struct call c;
 
-	if (ch == NULL) {
-		return false;
-	}
-	know(w, &ch->next, &w->plane.groups[ch->slot].live, &k);
-	if (!operate_cancel(&ch->next.g, &k.in, &ev, &e)) {
-		return refused(w, ch, "cancel", &e);
-	}
-	return accepted(w, FOR_OPERATION, node, "cancel", &ev);
+	return call_begin(w, CALL_CANCEL, node, &c) &&
+	       call_end(w, &c, operate_cancel(c.g, &c.in, &c.ev, &c.e), FOR_OPERATION, "cancel");
 }
 
 bool plane_durability(struct world *w, int node, uint32_t n)
 {
-	struct change *ch = call_begin(w, CALL_DURABILITY, node);
-	struct knowledge k;
-	struct group_event ev = {};
-	struct err e;
-	char text[640];
+	struct call c;
+	char promise[640];
 
-	if (ch == NULL) {
+	if (!call_begin(w, CALL_DURABILITY, node, &c)) {
 		return false;
 	}
-	know(w, &ch->next, &w->plane.groups[ch->slot].live, &k);
-	if (!operate_durability(&ch->next.g, &k.in, n, &ev, text, sizeof text, &e)) {
-		return refused(w, ch, "durability", &e);
+	bool done = operate_durability(c.g, &c.in, n, &c.ev, promise, sizeof promise, &c.e);
+
+	if (done) {
+		STORY(w, "operator: durability %u", n);
 	}
-	STORY(w, "operator: durability %u", n);
-	return accepted(w, FOR_OPERATION, node, "durability of", &ev);
+	return call_end(w, &c, done, FOR_OPERATION, "durability of");
 }
 
 /* two records at once */
@@ -377,59 +367,46 @@ static void take_pair(struct world *w, const struct operate_pair *pair, int to_s
 bool plane_detach(struct world *w, int node)
 {
 	static struct operate_pair pair; /* large */
-	struct change *ch = call_begin(w, CALL_DETACH, node);
 	int to = store_free_slot(w);
-	struct knowledge k;
-	struct group_event ev = {};
-	struct err e;
+	struct call c;
 
-	if (ch == NULL) {
+	if (!call_begin(w, CALL_DETACH, node, &c)) {
 		return false;
 	}
-	know(w, &ch->next, &w->plane.groups[ch->slot].live, &k);
-	if (!operate_detach(&ch->next.g, &k.in, w->nodes[node].id, sim_fresh_id(w),
-			    w->group_names[to], &pair, &ev, &e)) {
-		return refused(w, ch, "detach", &e);
+	bool done = operate_detach(c.g, &c.in, w->nodes[node].id, sim_fresh_id(w),
+				   w->group_names[to], &pair, &c.ev, &c.e);
+
+	if (done) {
+		take_pair(w, &pair, to);
 	}
-	take_pair(w, &pair, to);
-	return accepted(w, FOR_DETACH, node, "detach", &ev);
+	return call_end(w, &c, done, FOR_DETACH, "detach");
 }
 
 bool plane_attach(struct world *w, int node, int to_node)
 {
 	static struct operate_pair pair;
-	struct change *ch = call_begin(w, CALL_ATTACH, node);
 	int to = plane_slot_of(w, to_node);
-	struct knowledge k;
-	struct group_event ev = {};
-	struct err e;
+	struct call c;
 
-	if (ch == NULL || to == SIM_NOBODY || to == ch->slot) {
+	if (to == SIM_NOBODY || to == plane_slot_of(w, node) ||
+	    !call_begin(w, CALL_ATTACH, node, &c)) {
 		return false;
 	}
-	know(w, &ch->next, &w->plane.groups[ch->slot].live, &k);
-	if (!operate_attach(&ch->next.g, &w->plane.groups[to].r.g, &k.in, w->nodes[node].id, &pair,
-			    &ev, &e)) {
-		return refused(w, ch, "attach", &e);
+	bool done = operate_attach(c.g, &w->plane.groups[to].r.g, &c.in, w->nodes[node].id, &pair,
+				   &c.ev, &c.e);
+
+	if (done) {
+		take_pair(w, &pair, to);
+		w->result.joined++;
 	}
-	take_pair(w, &pair, to);
-	w->result.joined++;
-	return accepted(w, FOR_ATTACH, node, "attach", &ev);
+	return call_end(w, &c, done, FOR_ATTACH, "attach");
 }
 
 bool plane_delete_group(struct world *w, int node)
 {
-	struct change *ch = call_begin(w, CALL_DELETE_GROUP, node);
-	struct knowledge k;
-	struct group_event ev = {};
-	struct err e;
+	struct call c;
 
-	if (ch == NULL) {
-		return false;
-	}
-	know(w, &ch->next, &w->plane.groups[ch->slot].live, &k);
-	if (!operate_delete_group(&ch->next.g, &k.in, &ev, &e)) {
-		return refused(w, ch, "delete group", &e);
-	}
-	return accepted(w, FOR_DELETE, node, "delete the group of", &ev);
+	return call_begin(w, CALL_DELETE_GROUP, node, &c) &&
+	       call_end(w, &c, operate_delete_group(c.g, &c.in, &c.ev, &c.e), FOR_DELETE,
+			"delete the group of");
 }

@@ -130,10 +130,23 @@ static bool same_live(const struct group_live *a, const struct group_live *b)
 	       a->peer_offset == b->peer_offset;
 }
 
+/* More may be told before the commit is done. */
+static void keep_seen(struct world *w)
+{
+	const struct plane *p = &w->plane;
+	struct commit *c = &w->plane.commit;
+
+	for (int i = 0; i < SIM_NODES; i++) {
+		c->decided_on[i] = p->seen[i].o;
+		c->heard[i] = p->has[i] && !plane_is_silent(w, sim_host_of(i));
+	}
+}
+
 static void step_commits(struct world *w, int slot, const struct group_out *out)
 {
 	struct commit *c = &w->plane.commit;
 
+	keep_seen(w);
 	c->events_only = !out->changed;
 	c->changes[0].slot = slot;
 	c->changes[0].drops = out->gone;

@@ -49,6 +49,8 @@ struct commit {
 	size_t nchanges;
 	struct group_live live; /* FOR_STEP: of the first */
 	struct member_live live_members[SIM_NODES + 1];
+	struct observation decided_on[SIM_NODES]; /* FOR_STEP: what was known of whom .. */
+	bool heard[SIM_NODES];                    /* .. was heard, and is not silent */
 	struct group_event events[GROUP_EVENTS_MAX];
 	size_t nevents;
 	enum purpose purpose;

@@ -13,6 +13,7 @@ struct order {
 	uint64_t run_no;
 	int upstream;
 	uint32_t min_slaves, max_lag_s;
+	bool fenced; /* min-slaves-to-write is its fence: only UNFENCE may lower it */
 };
 
 struct node {
@@ -117,7 +118,6 @@ void world_tick(struct world *w);
 void chaos_init(struct world *w, int64_t chaos_ms);
 void chaos_tick(struct world *w);
 int64_t chaos_wake(const struct world *w);
-void host_lose_power(struct world *w, int host, int64_t until_ms);
 
 /* clients.c */
 void clients_tick(struct world *w);
