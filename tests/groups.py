@@ -3,6 +3,7 @@ follows whom, how many full copies were made, what every setting is.
 """
 import contextlib
 import os
+import re
 import signal
 
 from harness import attempt, wait_until
@@ -27,11 +28,12 @@ def stopped(*pids):
 
 class Group:
     """A source and its replicas, all ACTIVE and durable. Members keep their place in the list
-    whatever their role is."""
+    whatever their role is. `first`: the source is there already."""
 
-    def __init__(self, dev, replicas=2, name="sessions", more=()):
+    def __init__(self, dev, replicas=2, name="sessions", more=(), first=None):
         self.dev, self.name = dev, name
-        self.members = [dev.create(name, *more)]
+        self.since = dev.api.get("/events?limit=1")["last"]  # what story() tells begins here
+        self.members = [first or dev.create(name, *more)]
         if replicas:
             self.members += dev.replicas(name, replicas, name + "-rep")
         self.wait_durable()
@@ -138,7 +140,7 @@ class Group:
                          f"{info.get('role')} {info.get('master_host')} "
                          f"{info.get('master_link_status')} {info.get('master_replid')} "
                          f"{info.get('master_repl_offset')}")
-        for e in attempt(self.dev.events) or []:
+        for e in attempt(lambda: self.dev.events(self.since)) or []:
             lines.append(f"{e.get('event')} {e.get('instance')} {e.get('epoch')} "
                          f"{e.get('reason')} {e.get('figures')}")
         return "\n".join(lines) + "\n" + self.dev.words()
@@ -172,3 +174,9 @@ def kinds(dev):
 def last_event(dev, kind):
     found = [e for e in dev.events() if e["event"] == kind]
     return found[-1] if found else None
+
+
+def store_held_up_ms(dev):
+    """How long the store has held something up, as the events say; 0: none says anything."""
+    found = [re.search(r"\bstore_held_up_ms=(\d+)", e.get("figures", "")) for e in dev.events()]
+    return max((int(f.group(1)) for f in found if f), default=0)

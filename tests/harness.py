@@ -66,9 +66,12 @@ def attempt(action):
 
 
 def free_port(address="127.0.0.1"):
-    with socket.socket() as s:
-        s.bind((address, 0))
-        return s.getsockname()[1]
+    """Below the ports that the kernel gives to connections: one of them might take it before the
+    program that is to listen there has started, or while it is down."""
+    while True:
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.bind((address, random.randint(10000, 32000)))
+            return s.getsockname()[1]
 
 
 def is_free(lock):

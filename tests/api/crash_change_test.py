@@ -30,6 +30,10 @@ SIDE_BY_SIDE = 6
 LIMIT = 30  # from everything being up to everything being right
 REACH_LIMIT = 20
 TRIES = 5  # some acts are not needed when another one is faster
+FAILURES = 8  # so many rounds of one life may fail before the rest is given up
+# With everysec a source that is killed while an fsync runs restarts without its last writes, and
+# no operation can help that (doc/what-can-be-lost.md).
+SETTINGS = ("redis.appendfsync=always",)
 
 POINTS = [p for p in crash_points() if is_of_a_change(p)]
 pytestmark = pytest.mark.skipif(not POINTS, reason="this build has no crash points")
@@ -64,14 +68,15 @@ class Change:
         """What must be so before it is asked for."""
 
     def ask(self):
-        """Called until somebody has come to the point: an answer that is lost says nothing."""
+        """Called until somebody has come to every point: a lost answer says nothing, and what a
+        kill has undone is begun anew."""
         raise NotImplementedError
 
     def has_ended(self):
         return not any(self.d.look(m).get("operation") for m in self.g.members)
 
     def is_past(self):
-        """It went through without coming to the point."""
+        """It cannot come to a point any more that it has not come to."""
         return False
 
     def tidy(self):
@@ -94,7 +99,8 @@ class Handover(Change):
 
     def is_past(self):
         shown = self.d.look(self.target)
-        return shown["role"] == "source" and not shown.get("operation")
+        return not shown.get("operation") and (shown["role"] == "source" or
+                                               shown["status"] == "BLOCKED")
 
 
 class Undo(Change):
@@ -241,10 +247,10 @@ def one_round(g, crash, kind, strikes):
         change.begin()
         striker.start()
         end = time.monotonic() + REACH_LIMIT
-        while striker.struck == 0 and time.monotonic() < end:
+        while striker.struck < len(strikes) and time.monotonic() < end:
             attempt(change.ask)
             striker.over.wait(0.01)
-            if striker.struck == 0 and attempt(change.is_past):
+            if attempt(change.is_past):
                 break
         if striker.struck == 0:
             raise Unreached(f"nobody came to {strikes[0][0]}")
@@ -257,22 +263,27 @@ def one_round(g, crash, kind, strikes):
     return striker.struck
 
 
-class Programs:
-    """`tanist dev` gives a program up that ends three times soon after its start (3 s)."""
+class Program:
+    """`tanist dev` gives a program up that ends three times in a row soon after its start (3 s)."""
 
-    def __init__(self):
+    def __init__(self, name):
+        self.name = name
         self.quick = 0
         self.killed = time.monotonic()
 
     def before(self, strikes):
-        count = sum(victim in ("tanistd", "agent") for _, victim in strikes)
+        count = self.count(strikes)
         if count and self.quick + count > 2:
             time.sleep(max(0.0, self.killed + 4 - time.monotonic()))
             self.quick = 0
         self.quick += count
 
-    def after(self):
-        self.killed = time.monotonic()
+    def after(self, strikes):
+        if self.count(strikes):
+            self.killed = time.monotonic()
+
+    def count(self, strikes):
+        return sum(victim == self.name for _, victim in strikes)
 
 
 def live_once(d, crash, kind, name, strikes):
@@ -292,19 +303,21 @@ def live_once(d, crash, kind, name, strikes):
     except Unreached:
         raise
     except Exception as e:
-        raise AssertionError(f"{kind.__name__}, {strikes}: {e}\n{g.story()}") from e
+        raise AssertionError(f"{str(e) or repr(e)}\n{g.story()}") from e
     d.ask(g.members[0], "delete_group")
     return struck
 
 
-def live(kind, rounds):
-    """One group after another; returns how many kills there were in each round."""
-    struck, programs = [], Programs()
+def live_on(kind, rounds, struck, now):
+    """One group after another, on programs of their own; `now` has the kills of the present one."""
+    programs = [Program("tanistd"), Program("agent")]
     with contextlib.closing(Crash()) as crash, \
-            Dev(discovery=True, env=crash.env, settings=kind.settings) as d:
+            Dev(discovery=True, env=crash.env, settings=SETTINGS + kind.settings) as d:
         for n, strikes in enumerate(rounds):
+            now[:] = strikes
             for again in range(TRIES):
-                programs.before(strikes)
+                for p in programs:
+                    p.before(strikes)
                 try:
                     struck.append(live_once(d, crash, kind, f"g{n}-{again}", strikes))
                     break
@@ -312,7 +325,21 @@ def live(kind, rounds):
                     if again + 1 == TRIES:
                         raise
                 finally:
-                    programs.after()
+                    for p in programs:
+                        p.after(strikes)
+
+
+def live(kind, rounds):
+    """Every round; returns how many kills there were in each. One that fails is told of in the end,
+    and those behind it have new programs."""
+    rounds, struck, now, failed = iter(rounds), [], [], []
+    while len(failed) < FAILURES:
+        try:
+            live_on(kind, rounds, struck, now)
+            break
+        except Exception as e:
+            failed.append(f"{kind.__name__}, {now}: {type(e).__name__}: {e}")
+    assert not failed, "\n\n".join(failed)
     return struck
 
 
@@ -372,11 +399,15 @@ def test_two_kills(kind, record_property):
                                      VICTIMS[3:]))
     rounds = [[a, b] for a, b in itertools.product(singles, singles)
               if phases.index(a[0]) < phases.index(b[0])]
-    parts = [rounds[i::2 * SIDE_BY_SIDE] for i in range(2 * SIDE_BY_SIDE)]
+    left = iter(rounds)  # each life takes the next one
     with concurrent.futures.ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        struck = list(itertools.chain(*pool.map(lambda part: live(kind, part), parts)))
-    # Behind the first kill the operation may never come to the second point.
+        lives = [pool.submit(live, kind, left) for _ in range(SIDE_BY_SIDE)]
+    failed = [str(e) for e in (life.exception() for life in lives) if e]
+    assert not failed, "\n\n".join(failed)
+    struck = list(itertools.chain(*(life.result() for life in lives)))
+    assert len(struck) == len(rounds)
+    # Behind the promotion a kill of either side may end it, and then no other handover can begin.
     both = sum(n == 2 for n in struck)
-    assert both >= len(struck) / 4, f"only {both} of {len(struck)} had both kills"
+    assert both >= len(struck) * 0.9, f"only {both} of {len(struck)} had both kills"
     record_property("told", f"{kind.__name__.lower()}, two kills: {both} pairs, and "
                     f"{len(struck) - both} that ended after the first")

@@ -47,7 +47,7 @@ ROWS = {
     16: ["test_row_16_a_backlog_too_small_makes_no_loop_of_full_copies"],
     17: LATER + ": a handover makes none, handover_test::test_fifty_in_a_row_lose_nothing",
     18: LATER + ": nothing is killed for loading",
-    19: ["handover_test::test_disk_of_the_source_full"],
+    19: ["disk_test::test_full_under_the_source", "handover_test::test_disk_of_the_source_full"],
     20: LATER + ": a slow disk is no reason that a person gives",
     21: ["test_rows_21_22_31_behind_a_handover_and_an_eject",
          "loss_test::test_rows_21_22_31_every_file_is_what_a_restart_needs"],

@@ -3,7 +3,6 @@ that runs is stopped, and the reason is said (DESIGN.md 4, 7).
 
 Damaged and newer stores are in bad_input_test.py.
 """
-import contextlib
 import glob
 import json
 import os
@@ -15,6 +14,7 @@ import time
 
 import pytest
 
+from disks import fill_up, small_disk
 from harness import BUILD, Api, Dev, attempt, durable_goal, free_port, wait_until
 
 KEYS = 100
@@ -335,29 +335,6 @@ def test_instances_the_store_does_not_know_are_orphans_and_run_on(dev, tmp_path)
     assert [i["name"] for i in dev.instances()] == ["src"]
     time.sleep(2)
     assert runs(dev, later) == seen and dev.redis(later).get("k") == "v"
-
-
-@contextlib.contextmanager
-def small_disk(folder, megabytes):
-    os.makedirs(folder, exist_ok=True)
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=700", "tanist",
-                           folder], capture_output=True, text=True)
-    if done.returncode != 0:
-        pytest.skip(f"no small disk can be mounted here: {done.stderr.strip()}")
-    try:
-        yield
-    finally:
-        wait_until("it is unmounted", lambda: subprocess.run(
-            ["umount", folder], capture_output=True).returncode == 0, 10)
-
-
-def fill_up(path):
-    """Takes every free byte of the disk that path is on."""
-    with open(path, "wb", buffering=0) as f:
-        for size in (1 << 16, 4096, 512, 1):
-            with contextlib.suppress(OSError):
-                while True:
-                    f.write(b"x" * size)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
