@@ -264,13 +264,16 @@ static struct role_step wait_guarded(const struct instance_in *in)
 	return r;
 }
 
-/* What a fence left behind, once the role is right. */
-static struct role_step unfence(const struct instance_in *in, struct role_step applied)
+/*
+ * A fence that is still there once the role is right. Of one that has yielded too: it is read-only
+ * by its role, and clients that were held spend their pause between two tries while its successor
+ * is promoted. A pause ends by itself: as long as nobody has confirmed the goal it does not count.
+ */
+static struct role_step end_fence(const struct instance_in *in, struct role_step applied)
 {
 	const struct instance_local *l = in->local;
 
-	/* A pause ends by itself: as long as nobody has confirmed the goal it does not count. */
-	if (!in->goal->fenced && (l->obs->fenced || (l->paused && in->confirmed))) {
+	if (l->obs->fenced || (l->paused && in->confirmed)) {
 		return role_change(in, ACT_UNFENCE, applied.mode, "its fence has served its turn");
 	}
 	return applied;
@@ -293,7 +296,7 @@ static struct role_step step_source(const struct instance_in *in)
 		return (struct role_step){ .act = ACT_AOF_ON,
 					   .why = "booted from its RDB, was promoted" };
 	}
-	return unfence(in, (struct role_step){ .applied = true, .why = "is the source" });
+	return end_fence(in, (struct role_step){ .applied = true, .why = "is the source" });
 }
 
 static bool follows_upstream(const struct goal *goal, const struct observation *o)
@@ -311,7 +314,8 @@ static struct role_step step_yielding(const struct instance_in *in)
 		return wait_guarded(in);
 	}
 	if (follows_upstream(in->goal, o)) {
-		return (struct role_step){ .applied = true, .why = "follows its successor" };
+		return end_fence(in, (struct role_step){ .applied = true,
+							 .why = "follows its successor" });
 	}
 	if (o->role == SERVER_ROLE_MASTER && !o->fenced && in->local->pause_spent) {
 		/* Nobody took it back in time: the control plane is gone, and clients are not to wait. */
@@ -432,7 +436,7 @@ static struct role_step step_replica(const struct instance_in *in)
 		return role_change(in, ACT_DROP_CLIENTS, (struct start_mode){},
 				   "its clients are to look again");
 	}
-	return unfence(in, (struct role_step){ .applied = true, .why = "follows the source" });
+	return end_fence(in, (struct role_step){ .applied = true, .why = "follows the source" });
 }
 
 static struct role_step step_role(const struct instance_in *in)
@@ -473,9 +477,10 @@ static struct instance_out step_running(const struct instance_in *in)
 	}
 	bool stale = !l->conf_current || !same_mode(r.mode, l->mode_now);
 
-	if (stale && in->goal->fenced && l->obs->fenced) {
+	if (stale && in->goal->fenced &&
+	    (l->obs->fenced || l->obs->role == SERVER_ROLE_REPLICA)) {
 		/* The next word is awaited by its clients; the file it has starts it guarded. */
-		return wait_for(in, 0, "is fenced: its file can wait");
+		return wait_for(in, 0, "hands over: its file can wait");
 	}
 	if (stale) {
 		return act(ACT_WRITE_CONF, r.mode, "its file is not what a restart needs");
