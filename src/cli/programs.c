@@ -103,16 +103,6 @@ static bool prepare(struct cli *c, const char *dir, const char *name, const char
 	return add_args(ret, words, ARRAY_LEN(words), e) && add_settings(c, ret, e);
 }
 
-bool programs_server(struct cli *c, const char *dir, struct child *ret, struct err *e)
-{
-	const char *words[] = { "--listen", c->args.text[OPT_LISTEN] };
-
-	if (!prepare(c, dir, "tanistd", "server", "tanistd", ret, e)) {
-		return false;
-	}
-	return words[1] == NULL || add_args(ret, words, ARRAY_LEN(words), e);
-}
-
 /* The last --set of it; NULL: none. */
 static const char *set_by_option(const struct args *args, const char *name)
 {
@@ -127,7 +117,7 @@ static const char *set_by_option(const struct args *args, const char *name)
 	return value;
 }
 
-/* What tanistd itself will find; a bad file it reports better than we do. NULL: not set. */
+/* What tanistd itself will find; a bad file it reports better than we do. NULL: the default. */
 static const char *set_by_file(struct cli *c, const char *name)
 {
 	auto_str report = {};
@@ -139,11 +129,31 @@ static const char *set_by_file(struct cli *c, const char *name)
 	    !settings_load(c->args.text[OPT_CONFIG], &report, &s, &e)) {
 		return NULL;
 	}
-	if (setting_text(&s, name)[0] != '\0') {
-		value = arena_strdup(&c->arena, setting_text(&s, name));
+	if (!str_eq(setting_written(&s, name), setting_find(name)->standard)) {
+		value = arena_strdup(&c->arena, setting_written(&s, name));
 	}
 	settings_done(&s);
 	return value;
+}
+
+static bool add_standard(struct cli *c, struct child *ch, const char *name, const char *value,
+			 struct err *e)
+{
+	const char *words[] = { "--set", arena_printf(&c->arena, "%s=%s", name, value) };
+
+	return set_by_option(&c->args, name) != NULL || set_by_file(c, name) != NULL ||
+	       add_args(ch, words, ARRAY_LEN(words), e);
+}
+
+/* On one machine, for trying things, instances are not kept from being more than it can fill. */
+bool programs_server(struct cli *c, const char *dir, struct child *ret, struct err *e)
+{
+	const char *words[] = { "--listen", c->args.text[OPT_LISTEN] };
+
+	return prepare(c, dir, "tanistd", "server", "tanistd", ret, e) &&
+	       add_standard(c, ret, "placement.memory_percent", "0", e) &&
+	       add_standard(c, ret, "placement.disk_percent", "0", e) &&
+	       (words[1] == NULL || add_args(ret, words, ARRAY_LEN(words), e));
 }
 
 static bool is_taken(const char *listen)

@@ -14,6 +14,7 @@
 #include "base/id.h"
 #include "base/macros.h"
 #include "base/secret.h"
+#include "core/place.h"
 
 enum {
 	MODEL_NAME_MAX = 255,   /* characters of an instance's name, Trove's limit */
@@ -185,6 +186,7 @@ struct group {
 	 * what was acknowledged before it (DESIGN.md 5).
 	 */
 	uint32_t durability, durability_proven;
+	enum place_locality locality; /* of its members, from birth */
 	struct member *members; /* in order of creation */
 	size_t nmembers;
 	struct history_entry *history; /* oldest first */

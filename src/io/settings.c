@@ -96,6 +96,13 @@ const char *setting_text(const struct settings *s, const char *name)
 	return value;
 }
 
+const char *setting_written(const struct settings *s, const char *name)
+{
+	const struct setting *row;
+
+	return value_of(s, name, &row);
+}
+
 const struct flavor *settings_flavor(const struct settings *s, const char *id)
 {
 	for (size_t i = 0; i < s->nflavors; i++) {

@@ -88,6 +88,8 @@ void settings_done(struct settings *s);
 int64_t setting_int(const struct settings *s, const char *name);
 bool setting_bool(const struct settings *s, const char *name);
 const char *setting_text(const struct settings *s, const char *name);
+/* As it was written, of any type. */
+const char *setting_written(const struct settings *s, const char *name);
 
 const struct flavor *settings_flavor(const struct settings *s, const char *id);
 

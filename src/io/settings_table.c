@@ -116,6 +116,11 @@ const struct setting settings_table[] = {
 	TEXT("redis.default_datastore", 1, 64, "redis", NULL,
 	     "Datastore of an instance whose request names none."),
 
+	INT("placement.memory_percent", "%", 0, 10000, "100",
+	    "Memory that may be promised to instances, by their flavors, in percent of a host's; 0 sets no limit."),
+	INT("placement.disk_percent", "%", 0, 10000, "100",
+	    "Disk that may be promised to instances, by their volumes, in percent of a host's; 0 sets no limit."),
+
 	INT("replication.max_replicas", "", 0, 60, "15",
 	     "Most replicas of one source."),
 	BOOL("replication.diskless_sync", "no",

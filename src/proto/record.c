@@ -15,6 +15,7 @@ FIELD_WORDS(op_kind);
 FIELD_WORDS(op_phase);
 FIELD_WORDS(fault_kind);
 FIELD_WORDS(event_kind);
+FIELD_WORDS(place_locality);
 
 /* Bytes of texts that come from the API or the settings. */
 enum {
@@ -43,6 +44,7 @@ static const struct field group_rows[] = {
 	{ "created",    FIELD_I64,    FIELD_AT(struct group, created_wall_ms), TIME, NEEDED },
 	{ "durability", FIELD_U32,    FIELD_AT(struct group, durability), .max = MODEL_MEMBERS_MAX },
 	{ "durability_proven", FIELD_U32, FIELD_AT(struct group, durability_proven), .max = MODEL_MEMBERS_MAX },
+	{ "locality",   FIELD_ENUM,   FIELD_AT(struct group, locality), .words = &place_locality_words },
 };
 
 static const struct field secrets_rows[] = {

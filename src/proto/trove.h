@@ -22,7 +22,7 @@ struct trove_create {
 	int64_t replica_count; /* 1 when not given */
 	bool has_locality, has_nics_ip, has_nics_subnet, has_databases, has_users, has_modules;
 	bool wants_public, has_cidrs; /* of `access` */
-	const char *locality;
+	enum place_locality locality;
 	const char *configuration; /* last path element */
 	bool has_restore_point;
 	const char *backup_ref;

@@ -405,14 +405,13 @@ static bool read_replica_count(const json_t *v, struct arena *, struct trove_cre
 	return true;
 }
 
-static bool read_locality(const json_t *v, struct arena *a, struct trove_create *c, struct err *e)
+static bool read_locality(const json_t *v, struct arena *, struct trove_create *c, struct err *e)
 {
-	if (!json_is_string(v) || (strcmp(json_string_value(v), "affinity") != 0 &&
-				   strcmp(json_string_value(v), "anti-affinity") != 0)) {
+	if (!json_is_string(v) || json_string_length(v) == 0 ||
+	    !place_locality_parse(json_string_value(v), &c->locality)) {
 		return wrong(e, "instance['locality']", "must be 'affinity' or 'anti-affinity'");
 	}
 	c->has_locality = true;
-	c->locality = arena_strdup(a, json_string_value(v));
 	return true;
 }
 

@@ -403,6 +403,9 @@ void trove_write_instance(struct jw *w, const char *key, const struct trove_inst
 		jw_time(w, "updated", m->updated_wall_ms, JW_NAIVE);
 		jw_time(w, "service_status_updated", m->state_since_wall_ms, JW_NAIVE);
 		write_fault(w, i);
+		if (i->g->locality != PLACE_ANYWHERE) {
+			jw_str(w, "locality", place_locality_name(i->g->locality));
+		}
 	}
 	write_own(w, i, depth);
 	jw_end(w);

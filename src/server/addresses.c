@@ -34,9 +34,8 @@ static bool is_hold_of(const struct placement *p, const char *host, const char *
 	return p->port == port && str_eq(p->address, address) && str_eq(p->host, host);
 }
 
-/* SIZE_MAX when nobody holds it. */
-static size_t find_hold(const struct registry *r, const char *host, const char *address,
-			uint16_t port)
+size_t addresses_find_hold(const struct registry *r, const char *host, const char *address,
+			   uint16_t port)
 {
 	for (size_t i = 0; i < r->nholds; i++) {
 		if (is_hold_of(&r->holds[i], host, address, port)) {
@@ -48,14 +47,14 @@ static size_t find_hold(const struct registry *r, const char *host, const char *
 
 void addresses_give_back(struct registry *r, struct host_entry *h, const struct member *m)
 {
-	if (find_hold(r, m->host, m->address, m->port) == SIZE_MAX) {
+	if (addresses_find_hold(r, m->host, m->address, m->port) == SIZE_MAX) {
 		mark(h, m->address, m->port, false);
 	}
 }
 
 void addresses_drop_hold(struct registry *r, const struct member *m)
 {
-	size_t i = find_hold(r, m->host, m->address, m->port);
+	size_t i = addresses_find_hold(r, m->host, m->address, m->port);
 
 	if (i != SIZE_MAX) {
 		r->holds[i] = r->holds[--r->nholds];
@@ -97,112 +96,21 @@ void addresses_rebuild(struct registry *r, struct host_entry *h)
 	}
 }
 
-static bool offers(const struct host_entry *h, const char *datastore, const char *version)
+/*
+ * Round the pool rather than the lowest: an address that was just freed rests as long as possible,
+ * because clients of the deleted instance may still dial it.
+ */
+struct endpoint addresses_next(struct host_entry *h)
 {
-	for (size_t i = 0; i < h->pub.h.ndatastores; i++) {
-		const struct host_datastore *d = &h->pub.h.datastores[i];
-
-		if (str_eq(d->datastore, datastore) && str_eq(d->version, version)) {
-			return true;
-		}
-	}
-	return false;
-}
-
-/* What stood in the way, over all hosts: the message names the last hurdle that one came to. */
-struct shortage {
-	size_t hosts, with_version, heard;
-};
-
-static struct host_entry *pick_host(const struct registry *r, const char *datastore,
-				    const char *version, struct shortage *s)
-{
-	struct host_entry *best = NULL;
-
-	for (size_t i = 0; i < r->nhosts; i++) {
-		struct host_entry *h = r->hosts[i];
-
-		if (!h->recorded) {
-			continue;
-		}
-		s->hosts++;
-		if (!offers(h, datastore, version)) {
-			continue;
-		}
-		s->with_version++;
-		if (h->silent) {
-			continue;
-		}
-		s->heard++;
-		if (h->nused < h->nslots && (best == NULL || h->nused < best->nused)) {
-			best = h;
-		}
-	}
-	return best;
-}
-
-static bool refuse(const struct shortage *s, const char *datastore, const char *version,
-		   struct err *e)
-{
-	if (s->hosts == 0) {
-		return err_set(e, ERR_UNPROCESSABLE, "No host has joined yet: start tanist-agent.");
-	}
-	if (s->with_version == 0) {
-		return err_set(e, ERR_UNPROCESSABLE,
-			       "None of %zu hosts has %s %s: install it there, "
-			       "or name its path in agent.servers.",
-			       s->hosts, datastore, version);
-	}
-	if (s->heard == 0) {
-		return err_set(e, ERR_UNPROCESSABLE,
-			       "No host with %s %s is heard at present: its "
-			       "agent is down or cut off.",
-			       datastore, version);
-	}
-	return err_set(e, ERR_UNPROCESSABLE,
-		       "No address is free on any of %zu hosts with %s %s: "
-		       "delete instances, or give the agent more in agent.addresses or "
-		       "agent.ports.",
-		       s->heard, datastore, version);
-}
-
-bool registry_place(struct registry *r, const char *datastore, const char *version,
-		    struct placement *ret, struct err *e)
-{
-	struct shortage s = {};
-	struct host_entry *h = pick_host(r, datastore, version, &s);
-
-	if (h == NULL) {
-		return refuse(&s, datastore, version, e);
-	}
-	/*
-	 * Round the pool rather than the lowest: an address that was just freed rests as long as
-	 * possible, because clients of the deleted instance may still dial it.
-	 */
 	size_t slot = pool_free_slot(h->used, h->nslots, h->next_slot % h->nslots);
-	struct endpoint ep = pool_slot(&h->pub.h.pool, slot);
-	struct placement p = { .port = ep.port };
 
-	str_copy(p.host, sizeof p.host, h->pub.h.name);
-	endpoint_text(ep, p.address);
-	mark(h, p.address, p.port, true);
+	h->used[slot] = true;
+	h->nused++;
 	h->next_slot = slot + 1;
-	r->holds = memory_grow(r->holds, r->nholds, &r->holds_cap, sizeof *r->holds);
-	r->holds[r->nholds++] = p;
-	*ret = p;
-	return true;
+	return pool_slot(&h->pub.h.pool, slot);
 }
 
-void registry_release(struct registry *r, const struct placement *p)
+void addresses_free(struct host_entry *h, const struct placement *p)
 {
-	size_t i = find_hold(r, p->host, p->address, p->port);
-
-	if (i == SIZE_MAX) {
-		return; /* a record has it by now */
-	}
-	r->holds[i] = r->holds[--r->nholds];
-	struct host_entry *h = hosts_find(r, p->host);
-	if (h != NULL) {
-		mark(h, p->address, p->port, false);
-	}
+	mark(h, p->address, p->port, false);
 }

@@ -25,8 +25,18 @@ static bool hold_places(struct call *c, struct creation *n, struct err *e)
 {
 	n->places = arena_alloc(c->arena, n->n * sizeof n->places[0]);
 	while (n->nplaces < n->n) {
-		if (!registry_place(c->api->registry, n->datastore, n->version,
-				    &n->places[n->nplaces], e)) {
+		const struct placement_wish w = {
+			.datastore = n->datastore,
+			.version = n->version,
+			.flavor = n->flavor,
+			.volume_gb = n->volume_gb,
+			.locality = n->locality,
+			.group = n->source.g,
+			.placed = n->places,
+			.nplaced = n->nplaces,
+		};
+
+		if (!registry_place(c->api->registry, &w, &n->places[n->nplaces], e)) {
 			release_places(c);
 			return false;
 		}
@@ -123,6 +133,7 @@ static void commit_group(struct call *c, struct creation *n)
 		/* nothing has been acknowledged yet, so it holds for all that ever will be */
 		.durability = n->body.durability,
 		.durability_proven = n->body.durability,
+		.locality = n->locality,
 		.members = &m,
 		.nmembers = 1,
 	};
@@ -173,6 +184,7 @@ static bool create_source(struct call *c, struct creation *n, struct err *e)
 	n->datastore = v->datastore;
 	n->version = v->installed != NULL ? v->installed : v->number;
 	n->volume_gb = (uint32_t)n->body.volume_gb;
+	n->locality = n->body.locality;
 	if (!create_check_quota(c, n, e) || !create_check_configuration(&n->body, e) ||
 	    !hold_places(c, n, e)) {
 		return false;
@@ -199,7 +211,8 @@ static bool create_replicas(struct call *c, struct creation *n, struct err *e)
 		return false;
 	}
 	const struct member *source = n->source.m;
-	if (!create_check_same_version(c, n, e) || !create_check_features(c, &n->body, e) ||
+	if (!create_check_same_version(c, n, e) || !create_check_locality(n, e) ||
+	    !create_check_features(c, &n->body, e) ||
 	    !check_replica_name(n, e) ||
 	    (n->body.flavor_ref != NULL && !create_check_flavor(c, n->body.flavor_ref, e)) ||
 	    (n->body.volume_gb != 0 && !create_check_volume(c, n->body.volume_gb, e))) {
@@ -211,6 +224,7 @@ static bool create_replicas(struct call *c, struct creation *n, struct err *e)
 	n->flavor = n->body.flavor_ref != NULL ? n->body.flavor_ref : source->flavor;
 	n->datastore = source->datastore;
 	n->version = source->version;
+	n->locality = n->source.g->locality;
 	n->volume_gb = n->body.volume_gb != 0 ? (uint32_t)n->body.volume_gb : source->volume_gb;
 	if (!status_allows(CALL_CREATE_REPLICA, n->source.g, source, e) ||
 	    !create_check_replica_volume(n, e) || !create_check_group_room(c, n, e) ||

@@ -14,6 +14,7 @@ struct creation {
 	const char *flavor;
 	const char *datastore, *version; /* version: exact */
 	uint32_t volume_gb;
+	enum place_locality locality;
 	size_t n; /* instances to make */
 	struct placement *places;
 	size_t nplaces;
@@ -41,6 +42,8 @@ struct creation {
 /* A replica has its source's version: naming another is ERR_INVALID. */
 [[nodiscard]] bool create_check_same_version(struct call *c, const struct creation *n,
 					     struct err *e);
+/* A replica has its group's locality: naming another is ERR_INVALID. */
+[[nodiscard]] bool create_check_locality(const struct creation *n, struct err *e);
 /* What this service does not have is refused: accepting it would promise it. */
 [[nodiscard]] bool create_check_features(const struct call *c, const struct trove_create *b,
 					 struct err *e);

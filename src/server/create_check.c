@@ -85,11 +85,6 @@ bool create_check_features(const struct call *c, const struct trove_create *b, s
 			       "Instances have no public addresses and no "
 			       "access lists: leave access out.");
 	}
-	if (str_eq(b->locality, "anti-affinity")) {
-		return err_set(e, ERR_NOT_IMPLEMENTED,
-			       "Instances cannot be kept apart yet: leave "
-			       "locality out.");
-	}
 	if (b->has_restore_point) {
 		return err_set(e, ERR_NOT_FOUND, "Backup %s cannot be found: there are none yet.",
 			       b->backup_ref);
@@ -246,6 +241,19 @@ bool create_check_same_version(struct call *c, const struct creation *n, struct 
 			       m->datastore, name, v->datastore, v->name);
 	}
 	return true;
+}
+
+bool create_check_locality(const struct creation *n, struct err *e)
+{
+	const struct group *g = n->source.g;
+
+	if (!n->body.has_locality || n->body.locality == g->locality) {
+		return true;
+	}
+	return err_set(e, ERR_INVALID,
+		       "A replica has its group's locality, %s, not %s: leave locality out.",
+		       g->locality == PLACE_ANYWHERE ? "none" : place_locality_name(g->locality),
+		       place_locality_name(n->body.locality));
 }
 
 bool create_check_replica_volume(const struct creation *n, struct err *e)

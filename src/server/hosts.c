@@ -73,6 +73,7 @@ void hosts_change(struct registry *r, struct entry *en, const struct group *befo
 			continue;
 		}
 		addresses_give_back(r, h, m);
+		promise_drop(r, h, m);
 		if (!lives_on(now, m->host)) {
 			drop_group(h, en);
 		}
@@ -86,18 +87,31 @@ void hosts_change(struct registry *r, struct entry *en, const struct group *befo
 		}
 		addresses_take(h, m);
 		addresses_drop_hold(r, m);
+		promise_add(r, h, m);
 		if (!lives_on(before, m->host) && !any_lives_on(now, i, m->host)) {
 			add_group(h, en);
 		}
 	}
 }
 
+struct adopting {
+	const struct registry *r;
+	struct host_entry *h;
+};
+
 static bool adopt(void *arg, struct entry *en)
 {
-	struct host_entry *h = arg;
+	struct adopting *a = arg;
+	const struct group *g = en->g;
 
-	if (lives_on(en->g, h->pub.h.name)) {
-		add_group(h, en);
+	if (!lives_on(g, a->h->pub.h.name)) {
+		return true;
+	}
+	add_group(a->h, en);
+	for (size_t i = 0; i < g->nmembers; i++) {
+		if (str_eq(g->members[i].host, a->h->pub.h.name)) {
+			promise_add(a->r, a->h, &g->members[i]);
+		}
 	}
 	return true;
 }
@@ -112,7 +126,7 @@ struct host_entry *hosts_add(struct registry *r, const struct host *host)
 	r->hosts = memory_grow(r->hosts, r->nhosts, &r->hosts_cap, sizeof(struct host_entry *));
 	r->hosts[r->nhosts++] = h;
 	table_add(&r->host_names, table_hash_text(h->pub.h.name), h);
-	registry_each(r, adopt, h);
+	registry_each(r, adopt, &(struct adopting){ r, h });
 	addresses_rebuild(r, h);
 	return h;
 }

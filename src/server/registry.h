@@ -9,6 +9,7 @@
 #pragma once
 
 #include "core/group.h"
+#include "core/place.h"
 #include "io/loop.h"
 #include "io/settings.h"
 #include "io/store.h"
@@ -106,18 +107,33 @@ bool registry_host_silent(const struct registry *r, const char *name);
 void registry_each_on_host(const struct registry *r, const char *name,
 			   bool (*fn)(void *arg, struct entry *en), void *arg);
 
-/*
- * A host and a free address for a new instance of this datastore version; holds the address until
- * registry_release() or the commit of a record that has it. ERR_UNPROCESSABLE says what is short.
- */
+/* Where an instance is to live: held until registry_release() or the commit of its record. */
 struct placement {
 	char host[64];
 	char address[16];
 	uint16_t port;
+	int64_t memory, disk; /* bytes promised to it */
 };
-[[nodiscard]] bool registry_place(struct registry *r, const char *datastore, const char *version,
+
+/* What is to be placed, and beside whom. */
+struct placement_wish {
+	const char *datastore, *version; /* version: exact */
+	const char *flavor;              /* NULL, or not known: no memory is promised */
+	uint32_t volume_gb;
+	enum place_locality locality;
+	const struct group *group;     /* that it joins; NULL: a new one */
+	const struct placement *placed; /* members of it that are placed and not committed */
+	size_t nplaced;
+};
+
+/* A host by core/place.h, and a free address there. ERR_UNPROCESSABLE says what is short. */
+[[nodiscard]] bool registry_place(struct registry *r, const struct placement_wish *w,
 				  struct placement *ret, struct err *e);
 void registry_release(struct registry *r, const struct placement *p);
+
+/* Bytes of memory and disk that a host has promised to instances. */
+void registry_promised(const struct registry *r, const char *host, int64_t *ret_memory,
+		       int64_t *ret_disk);
 
 /*
  * The turn of a project: fn(arg) runs when no other change of this project is under way (never

@@ -5,6 +5,7 @@
  *	index.c      which instance, name and project belongs to which group
  *	hosts.c      hosts, who lives on them, silence
  *	addresses.c  which address of a host is free
+ *	placing.c    which host a new instance goes to, and what hosts have promised
  *	report.c     what an agent's report changes
  *	write.c      one transaction: key, events, retention; an unknown outcome read back
  *	commit.c     records of groups from memory to the store and back
@@ -78,6 +79,7 @@ struct host_entry {
 	size_t ngroups, groups_cap;
 	bool *used; /* per slot of pub.h.pool */
 	size_t nslots, nused, next_slot;
+	int64_t memory, disk; /* bytes promised to the instances that live here */
 };
 
 struct host_entry *hosts_find(const struct registry *r, const char *name);
@@ -96,6 +98,19 @@ void hosts_start(struct registry *r);
 /* Puts the host's record when what the agent said differs from it. */
 void hosts_put(struct registry *r, struct host_entry *h);
 
+/* ---- placing.c ---- */
+
+/* A member comes to live here, or leaves. */
+void promise_add(const struct registry *r, struct host_entry *h, const struct member *m);
+void promise_drop(const struct registry *r, struct host_entry *h, const struct member *m);
+
+/* Takes a free slot, going round the pool; there is one. */
+struct endpoint addresses_next(struct host_entry *h);
+/* A placement is given up: its slot is free. */
+void addresses_free(struct host_entry *h, const struct placement *p);
+/* SIZE_MAX when nobody holds it. */
+size_t addresses_find_hold(const struct registry *r, const char *host, const char *address,
+			   uint16_t port);
 /* Slots anew, after a change of the pool. */
 void addresses_rebuild(struct registry *r, struct host_entry *h);
 void addresses_take(struct host_entry *h, const struct member *m);

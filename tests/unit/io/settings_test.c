@@ -84,13 +84,13 @@ static void bad_lines_are_named(void **)
 		  "4: there is no 'max_gb' in [quota]; there are instances, ram_mb, volumes_gb, backups\n" },
 		{ "page_size = 5\n", "1: 'page_size' stands before any [section]\n" },
 		{ "[apis]\npage_size = x\n[tokn:hush]\n[]\n[api.page]\n",
-		  "1: there is no section [apis]; there are [api], [discovery], [auth], [quota], [volume], [redis], "
+		  "1: there is no section [apis]; there are [api], [discovery], [auth], [quota], [volume], [redis], [placement], "
 		  "[replication], [agent], [events], [log], [flavor:NAME], [datastore:NAME], [token:NAME]\n"
-		  "3: there is no section [tokn:...]; there are [api], [discovery], [auth], [quota], [volume], [redis], "
+		  "3: there is no section [tokn:...]; there are [api], [discovery], [auth], [quota], [volume], [redis], [placement], "
 		  "[replication], [agent], [events], [log], [flavor:NAME], [datastore:NAME], [token:NAME]\n"
-		  "4: there is no section []; there are [api], [discovery], [auth], [quota], [volume], [redis], "
+		  "4: there is no section []; there are [api], [discovery], [auth], [quota], [volume], [redis], [placement], "
 		  "[replication], [agent], [events], [log], [flavor:NAME], [datastore:NAME], [token:NAME]\n"
-		  "5: there is no section [api.page]; there are [api], [discovery], [auth], [quota], [volume], [redis], "
+		  "5: there is no section [api.page]; there are [api], [discovery], [auth], [quota], [volume], [redis], [placement], "
 		  "[replication], [agent], [events], [log], [flavor:NAME], [datastore:NAME], [token:NAME]\n" },
 		{ "[api\npage_size = x\n[api] page_size = 3\npage_size = x\n",
 		  "1: expected '[section]' and nothing behind it\n"

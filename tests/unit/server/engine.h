@@ -237,7 +237,7 @@ static inline struct host engine_host(const struct engine *en, const char *name,
 				      const char *addresses)
 {
 	struct host h = {
-		.id = en->host, .memory_bytes = 1 << 30, .disk_bytes = 1 << 30, .ndatastores = 1
+		.id = en->host, .memory_bytes = 4LL << 30, .disk_bytes = 100LL << 30, .ndatastores = 1
 	};
 	struct err e = {};
 

@@ -148,6 +148,7 @@ static int64_t offset_seen(const struct engine *en, struct id instance)
 static void expect_whole(struct engine *en, const struct scene *sc, size_t groups)
 {
 	struct count all = {}, here = {};
+	const struct placement_wish w = { .datastore = "redis", .version = "7.0.15" };
 	struct placement p[6];
 	struct instance_ref page[8];
 	bool more, known;
@@ -164,9 +165,9 @@ static void expect_whole(struct engine *en, const struct scene *sc, size_t group
 		registry_page(en->r, "dev", (struct id){}, page, ARRAY_LEN(page), &more, &known),
 		4);
 	for (size_t i = 0; i < 5; i++) {
-		assert_ok(registry_place(en->r, "redis", "7.0.15", &p[i], &e), &e);
+		assert_ok(registry_place(en->r, &w, &p[i], &e), &e);
 	}
-	assert_false(registry_place(en->r, "redis", "7.0.15", &p[5], &e));
+	assert_false(registry_place(en->r, &w, &p[5], &e));
 	for (size_t i = 0; i < 5; i++) {
 		registry_release(en->r, &p[i]);
 	}

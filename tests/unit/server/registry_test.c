@@ -388,21 +388,24 @@ static void turns_of_a_project_come_in_order(void **)
 
 /* ---- addresses ---- */
 
+static const struct placement_wish tiny = { .datastore = "redis", .version = "7.0.15" };
+
 static void expect_place(struct engine *en, const char *address, struct placement *ret)
 {
 	struct err e = {};
 
-	assert_ok(registry_place(en->r, "redis", "7.0.15", ret, &e), &e);
+	assert_ok(registry_place(en->r, &tiny, ret, &e), &e);
 	assert_string_equal(ret->address, address);
 	assert_string_equal(ret->host, "here");
 }
 
 static void refuse_place(struct engine *en, const char *version, const char *says)
 {
+	const struct placement_wish w = { .datastore = "redis", .version = version };
 	struct placement p;
 	struct err e = {};
 
-	assert_false(registry_place(en->r, "redis", version, &p, &e));
+	assert_false(registry_place(en->r, &w, &p, &e));
 	assert_int_equal(e.code, ERR_UNPROCESSABLE);
 	if (strstr(e.msg, says) == NULL) {
 		fail_msg("'%s' does not say '%s'", e.msg, says);
@@ -419,19 +422,19 @@ static void an_address_is_used_once_and_again_when_it_is_free(void **)
 	engine_open(&en);
 	refuse_place(&en, "7.0.15", "No host");
 	engine_join(&en, "here", "127.0.77.1-127.0.77.3");
-	refuse_place(&en, "6.0.0", "has redis 6.0.0");
+	refuse_place(&en, "6.0.0", "for redis 6.0.0 with 0 MB of memory and 0 GB of disk: of 1 host 1 does not have this version");
 
 	expect_place(&en, "127.0.77.1", &a);
 	expect_place(&en, "127.0.77.2", &b);
 	expect_place(&en, "127.0.77.3", &c);
-	refuse_place(&en, "7.0.15", "No address is free");
+	refuse_place(&en, "7.0.15", "1 has no free address");
 	registry_release(en.r, &b);
 	expect_place(&en, "127.0.77.2", &b);
 
 	engine_group_init(&eg, "dev", "sessions", 1); /* at 127.0.77.1 */
 	assert_int_equal(engine_commit(&en, NULL, &eg.g, NULL, 0), STORE_COMMITTED);
 	registry_release(en.r, &a); /* the record has it: no effect */
-	refuse_place(&en, "7.0.15", "No address is free");
+	refuse_place(&en, "7.0.15", "1 has no free address");
 	registry_release(en.r, &c);
 	expect_place(&en, "127.0.77.3", &c);
 
@@ -458,7 +461,7 @@ static void a_member_that_comes_or_goes_takes_its_address_along(void **)
 	eg.g.nmembers = 2;
 	assert_int_equal(engine_commit(&en, entry, &eg.g, NULL, 0), STORE_COMMITTED);
 	assert_int_equal(registry_usage(en.r, "dev").instances, 2);
-	refuse_place(&en, "7.0.15", "No address is free");
+	refuse_place(&en, "7.0.15", "1 has no free address");
 	eg.g.nmembers = 1;
 	assert_int_equal(engine_commit(&en, entry, &eg.g, NULL, 0), STORE_COMMITTED);
 	assert_int_equal(registry_usage(en.r, "dev").instances, 1);
@@ -479,6 +482,71 @@ static void addresses_go_on_behind_the_newest_after_a_restart(void **)
 
 	engine_open(&en);
 	expect_place(&en, "127.0.77.4", &a);
+}
+
+static void expect_promised(const struct engine *en, int64_t memory_mb, int64_t disk_gb)
+{
+	int64_t memory, disk;
+
+	registry_promised(en->r, "here", &memory, &disk);
+	assert_int_equal(memory >> 20, memory_mb);
+	assert_int_equal(disk >> 30, disk_gb);
+}
+
+/* A host has 4 GB of memory: what lives there counts, and what is about to. */
+static void what_is_promised_counts(void **)
+{
+	auto_engine en = engine_new();
+	const struct placement_wish two_gb = {
+		.datastore = "redis", .version = "7.0.15", .flavor = "3", .volume_gb = 40
+	};
+	struct engine_group eg;
+	struct placement a, b;
+	struct err e = {};
+
+	engine_open(&en);
+	engine_join(&en, "here", "127.0.77.1-127.0.77.9");
+	expect_promised(&en, 0, 0);
+	assert_ok(registry_place(en.r, &two_gb, &a, &e), &e);
+	expect_promised(&en, 2048, 40);
+
+	engine_group_init(&eg, "dev", "sessions", 1); /* at 127.0.77.1 */
+	eg.m[0].flavor = "3";
+	eg.m[0].volume_gb = 40;
+	assert_int_equal(engine_commit(&en, NULL, &eg.g, NULL, 0), STORE_COMMITTED);
+	expect_promised(&en, 2048, 40); /* no hold any more: it lives there */
+	assert_ok(registry_place(en.r, &two_gb, &b, &e), &e);
+	expect_promised(&en, 4096, 80);
+	assert_false(registry_place(en.r, &two_gb, &a, &e));
+	assert_non_null(strstr(e.msg, "1 has too little memory (0 MB free at most)"));
+	registry_release(en.r, &b);
+	engine_close(&en);
+
+	engine_open(&en); /* counted anew from the records */
+	expect_promised(&en, 2048, 40);
+	struct entry *entry = registry_group(en.r, eg.g.id);
+	assert_int_equal(engine_commit(&en, entry, NULL, NULL, 0), STORE_COMMITTED);
+	expect_promised(&en, 0, 0);
+}
+
+static void a_wish_for_company_is_kept(void **)
+{
+	auto_engine en = engine_new();
+	struct placement placed[1] = { { .host = "here" } };
+	struct placement_wish w = tiny;
+	struct placement p;
+	struct err e = {};
+
+	engine_open(&en);
+	engine_join(&en, "here", "127.0.77.1-127.0.77.9");
+	w.locality = PLACE_ANTI_AFFINITY;
+	expect_place(&en, "127.0.77.1", &p);
+	w.placed = placed;
+	w.nplaced = 1;
+	assert_false(registry_place(en.r, &w, &p, &e));
+	assert_non_null(strstr(e.msg, "1 has one of its group, against anti-affinity"));
+	w.locality = PLACE_AFFINITY;
+	assert_ok(registry_place(en.r, &w, &p, &e), &e);
 }
 
 /* ---- events ---- */
@@ -594,6 +662,8 @@ int main(void)
 		cmocka_unit_test(an_address_is_used_once_and_again_when_it_is_free),
 		cmocka_unit_test(a_member_that_comes_or_goes_takes_its_address_along),
 		cmocka_unit_test(addresses_go_on_behind_the_newest_after_a_restart),
+		cmocka_unit_test(what_is_promised_counts),
+		cmocka_unit_test(a_wish_for_company_is_kept),
 		cmocka_unit_test(old_events_leave_and_numbers_go_on),
 		cmocka_unit_test(an_event_is_seen_by_its_project),
 		cmocka_unit_test(events_alone_leave_the_record_as_it_is),
