@@ -14,10 +14,16 @@
 
 #include "io/turn.h"
 
-enum { URL_SHOWN = 120 }; /* bytes of an URL in a message */
+enum {
+	URL_SHOWN = 120, /* bytes of an URL in a message */
+	/* A stream may be silent for minutes: the kernel asks whether the other side is there. */
+	STREAM_IDLE_S = 10,
+	STREAM_ASK_S = 5,
+};
 
 struct http_call {
 	LIST_ENTRY(http_call) others;
+	TAILQ_ENTRY(http_call) fresh;
 	struct http_client *client;
 	CURL *easy;
 	struct curl_slist *headers;
@@ -25,9 +31,12 @@ struct http_call {
 	size_t max_body;
 	bool too_large;
 	bool finished; /* its callback is running */
-	int64_t limit_ms;
+	bool is_fresh; /* in the client's list */
+	bool once, sent;
+	int64_t limit_ms, connect_limit_ms;
 	char what[URL_SHOWN + 16]; /* "GET http://..." */
 	char curl_text[CURL_ERROR_SIZE];
+	http_data_fn *data;
 	http_call_fn *fn;
 	void *arg;
 };
@@ -38,6 +47,7 @@ struct http_client {
 	struct timer *timer;
 	struct turn *now;
 	LIST_HEAD(, http_call) calls;
+	TAILQ_HEAD(, http_call) fresh; /* their data wait to be handed out */
 };
 
 /* One per socket that curl wants watched; freed by libuv's close callback. */
@@ -59,6 +69,9 @@ static void must(bool ok)
 static void call_free(struct http_call *call)
 {
 	LIST_REMOVE(call, others);
+	if (call->is_fresh) {
+		TAILQ_REMOVE(&call->client->fresh, call, fresh);
+	}
 	curl_multi_remove_handle(call->client->multi, call->easy);
 	curl_easy_cleanup(call->easy);
 	curl_slist_free_all(call->headers);
@@ -76,8 +89,14 @@ static bool call_result(const struct http_call *call, CURLcode code, struct err 
 			       call->what, call->max_body);
 	}
 	if (code == CURLE_OPERATION_TIMEDOUT) {
-		return err_set(e, ERR_TIMEOUT, "%s: no answer within %lld ms", call->what,
-			       (long long)call->limit_ms);
+		int64_t limit_ms = call->sent ? call->limit_ms : call->connect_limit_ms;
+
+		return err_set(e, ERR_TIMEOUT, "%s: no %s within %lld ms", call->what,
+			       call->sent ? "answer" : "connection", (long long)limit_ms);
+	}
+	if (code == CURLE_ABORTED_BY_CALLBACK) { /* by curl_sends() */
+		return err_set(e, ERR_UNAVAILABLE, "%s: the connection ended before an answer came",
+			       call->what);
 	}
 	return err_set(e, ERR_UNAVAILABLE, "%s: %s", call->what,
 		       call->curl_text[0] != '\0' ? call->curl_text : curl_easy_strerror(code));
@@ -97,12 +116,30 @@ static void call_finish(struct http_call *call, CURLcode code)
 	call_free(call);
 }
 
+/* The callback may free the call, so that nothing of it is touched afterwards. */
+static void hand_out_data(struct http_client *c)
+{
+	struct http_call *call;
+
+	while ((call = TAILQ_FIRST(&c->fresh)) != NULL) {
+		auto_str data = call->body;
+		long status = 0;
+
+		call->body = (struct str){};
+		call->is_fresh = false;
+		TAILQ_REMOVE(&c->fresh, call, fresh);
+		curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+		call->data(call->arg, (int)status, data.p, data.len);
+	}
+}
+
 /* Callbacks may cancel calls whose results wait here: removing a call takes its result away. */
 static void hand_out_results(struct http_client *c)
 {
 	CURLMsg *m;
 	int left;
 
+	hand_out_data(c);
 	while ((m = curl_multi_info_read(c->multi, &left)) != NULL) {
 		struct http_call *call;
 		CURLcode code = m->data.result; /* m ends with the next call into curl */
@@ -197,7 +234,21 @@ static size_t curl_has_body(char *data, size_t size, size_t n, void *arg)
 		return CURL_WRITEFUNC_ERROR;
 	}
 	str_append_mem(&call->body, data, len);
+	if (call->data != NULL && !call->is_fresh && len > 0) {
+		TAILQ_INSERT_TAIL(&call->client->fresh, call, fresh);
+		call->is_fresh = true;
+	}
 	return len;
+}
+
+/* A connection is there and the request goes out now; the second time: anew. */
+static int curl_sends(void *arg, char *, char *, int, int)
+{
+	struct http_call *call = arg;
+	bool again = call->sent;
+
+	call->sent = true;
+	return again && call->once ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
 }
 
 struct http_client *http_client_new(struct loop *l)
@@ -214,6 +265,7 @@ struct http_client *http_client_new(struct loop *l)
 	c->timer = timer_new(l, on_timer, c);
 	c->now = turn_new(l, on_timer, c);
 	LIST_INIT(&c->calls);
+	TAILQ_INIT(&c->fresh);
 	curl_multi_setopt(c->multi, CURLMOPT_SOCKETFUNCTION, curl_sets_socket);
 	curl_multi_setopt(c->multi, CURLMOPT_SOCKETDATA, c);
 	curl_multi_setopt(c->multi, CURLMOPT_TIMERFUNCTION, curl_sets_timer);
@@ -284,7 +336,6 @@ static void set_manners(struct http_call *call)
 	CURL *easy = call->easy;
 
 	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)call->limit_ms);
 	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
 	curl_easy_setopt(easy, CURLOPT_PROXY, ""); /* whatever the environment says */
 	curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
@@ -294,7 +345,30 @@ static void set_manners(struct http_call *call)
 	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, curl_has_body);
 	curl_easy_setopt(easy, CURLOPT_WRITEDATA, call);
 	curl_easy_setopt(easy, CURLOPT_PRIVATE, call);
+	curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, curl_sends);
+	curl_easy_setopt(easy, CURLOPT_PREREQDATA, call);
+	curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
 	must(curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK);
+}
+
+static void set_limits(struct http_call *call, const struct http_call_spec *s)
+{
+	curl_easy_setopt(call->easy, CURLOPT_TIMEOUT_MS, (long)s->limit_ms);
+	curl_easy_setopt(call->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)s->connect_limit_ms);
+	if (s->limit_ms == 0) {
+		curl_easy_setopt(call->easy, CURLOPT_TCP_KEEPALIVE, 1L);
+		curl_easy_setopt(call->easy, CURLOPT_TCP_KEEPIDLE, (long)STREAM_IDLE_S);
+		curl_easy_setopt(call->easy, CURLOPT_TCP_KEEPINTVL, (long)STREAM_ASK_S);
+	}
+}
+
+/* The file alone: whom the system trusts has no say then. */
+static void set_trust(struct http_call *call, const char *ca_file)
+{
+	if (ca_file != NULL && ca_file[0] != '\0') {
+		must(curl_easy_setopt(call->easy, CURLOPT_CAINFO, ca_file) == CURLE_OK);
+		curl_easy_setopt(call->easy, CURLOPT_CAPATH, NULL);
+	}
 }
 
 struct http_call *http_call_start(struct http_client *c, const struct http_call_spec *s,
@@ -302,19 +376,29 @@ struct http_call *http_call_start(struct http_client *c, const struct http_call_
 {
 	struct http_call *call = calloc(1, sizeof *call);
 
-	assert(s->limit_ms > 0);
+	assert(s->limit_ms > 0 || s->data != NULL);
 	must(call != NULL && (call->easy = curl_easy_init()) != NULL);
 	call->client = c;
 	call->max_body = s->max_body;
 	call->limit_ms = s->limit_ms;
+	call->connect_limit_ms = s->connect_limit_ms > 0 ? s->connect_limit_ms : s->limit_ms;
+	call->once = s->once;
+	call->data = s->data;
 	call->fn = fn;
 	call->arg = arg;
 	snprintf(call->what, sizeof call->what, "%s %.*s", s->method, URL_SHOWN, s->url);
 	set_manners(call);
+	set_limits(call, s);
+	set_trust(call, s->ca_file);
 	set_request(call, s);
 	LIST_INSERT_HEAD(&c->calls, call, others);
 	must(curl_multi_add_handle(c->multi, call->easy) == CURLM_OK); /* asks for the timer */
 	return call;
+}
+
+bool http_call_was_sent(const struct http_call *call)
+{
+	return call->sent;
 }
 
 void http_call_cancel(struct http_call *call)

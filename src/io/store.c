@@ -17,6 +17,13 @@ bool store_leads(const struct store *s)
 	return s->impl->leads(s);
 }
 
+void store_listen(struct store *s, const struct store_listener *l)
+{
+	if (s->impl->listen != NULL) {
+		s->impl->listen(s, l);
+	}
+}
+
 void store_free(struct store *s)
 {
 	if (s != NULL) {

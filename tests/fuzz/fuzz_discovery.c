@@ -71,7 +71,7 @@ static void forget(struct store *)
 {
 }
 
-static const struct store_impl impl = { load, commit, leads, forget };
+static const struct store_impl impl = { load, commit, leads, NULL, forget };
 
 struct world {
 	struct store store;

@@ -1,6 +1,9 @@
 /* The HTTP client against our own server, both on one loop. */
 #include "folder.h"
 
+#include <fcntl.h>
+#include <pthread.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -354,6 +357,259 @@ static void connections_are_kept(void **state)
 	}
 }
 
+/* ---- a server that sends what a test says, at the moment that it says ---- */
+
+struct script {
+	pthread_t thread;
+	int listener, go[2];
+	uint16_t port;
+	int requests; /* that came, over all connections */
+	/* One per request, at each '|' in it on_data() is waited for. NULL: the connection ends. */
+	const char *const *answers;
+};
+
+static void send_in_pieces(struct script *sc, int fd, const char *text)
+{
+	char byte;
+
+	while (*text != '\0') {
+		size_t len = strcspn(text, "|");
+
+		(void)!send(fd, text, len, MSG_NOSIGNAL);
+		text += len;
+		if (*text == '|') {
+			text++;
+			(void)!read(sc->go[0], &byte, 1);
+		}
+	}
+}
+
+/* Ends when the listener does. */
+static void *run_script(void *arg)
+{
+	struct script *sc = arg;
+	char request[4096];
+	int fd;
+
+	while ((fd = accept(sc->listener, NULL, NULL)) >= 0) {
+		while (recv(fd, request, sizeof request, 0) > 0) {
+			const char *answer = sc->answers[sc->requests++];
+
+			if (answer == NULL) {
+				break;
+			}
+			send_in_pieces(sc, fd, answer);
+		}
+		close(fd);
+	}
+	return NULL;
+}
+
+static void script_start(struct script *sc, const char *const *answers)
+{
+	struct err e;
+
+	*sc = (struct script){ .answers = answers };
+	assert_ok(listen_on("127.0.0.1", 0, &sc->listener, &sc->port, &e), &e);
+	/* It waits in accept(), which shutdown() ends. */
+	fcntl(sc->listener, F_SETFL, fcntl(sc->listener, F_GETFL) & ~O_NONBLOCK);
+	assert_int_equal(pipe(sc->go), 0);
+	assert_int_equal(pthread_create(&sc->thread, NULL, run_script, sc), 0);
+}
+
+/* Returns the number of requests. */
+static int script_end(struct fixture *f, struct script *sc)
+{
+	http_client_free(f->client); /* ends the connection that the script reads from */
+	f->client = NULL;
+	shutdown(sc->listener, SHUT_RDWR);
+	close(sc->go[1]);
+	pthread_join(sc->thread, NULL);
+	close(sc->listener);
+	close(sc->go[0]);
+	return sc->requests;
+}
+
+static struct url script_url(const struct script *sc)
+{
+	struct url u;
+
+	snprintf(u.s, sizeof u.s, "http://127.0.0.1:%u/", sc->port);
+	return u;
+}
+
+/* ---- answers that stream ---- */
+
+struct stream {
+	struct fixture *f;
+	struct script *sc;
+	struct str pieces;
+	int n, status;
+	struct http_call *call;
+	bool cancel;
+};
+
+static void on_data(void *arg, int status, const char *data, size_t len)
+{
+	struct stream *st = arg;
+
+	assert_int_equal(st->f->results, 0);
+	st->status = status;
+	st->n++;
+	str_append_mem(&st->pieces, data, len);
+	str_append_char(&st->pieces, '|');
+	if (st->cancel) {
+		http_call_cancel(st->call);
+		loop_stop(st->f->loop);
+		return;
+	}
+	assert_int_equal(write(st->sc->go[1], "", 1), 1); /* the next one only now */
+}
+
+static void on_stream_end(void *arg, int status, const char *body, size_t len, const struct err *e)
+{
+	on_result(((struct stream *)arg)->f, status, body, len, e);
+}
+
+#define HEAD "HTTP/1.1 200 OK\r\n"
+#define CHUNKED HEAD "Transfer-Encoding: chunked\r\n\r\n"
+
+static void start_stream(struct stream *st)
+{
+	st->call = http_call_start(st->f->client,
+				   &(struct http_call_spec){ .method = "POST",
+							     .url = script_url(st->sc).s,
+							     .body = "{}",
+							     .body_len = 2,
+							     .connect_limit_ms = PATIENCE_MS,
+							     .max_body = 10,
+							     .data = on_data },
+				   on_stream_end, st);
+}
+
+static void pieces_as_they_come(void **state)
+{
+	static const char *const answers[] = { CHUNKED
+					       "4\r\none\n\r\n|4\r\ntwo\n\r\n|6\r\nthree\n\r\n|"
+					       "0\r\n\r\n" };
+	struct script sc;
+	struct stream st = { .f = *state, .sc = &sc };
+
+	script_start(&sc, answers);
+	start_stream(&st);
+	run_until(st.f, 1);
+	assert_string_equal(str_cstr(&st.pieces), "one\n|two\n|three\n|");
+	assert_int_equal(st.status, 200);
+	assert_int_equal(st.f->status, 200);
+	assert_int_equal(st.f->body.len, 0);
+	script_end(st.f, &sc);
+	str_done(&st.pieces);
+}
+
+static void piece_too_large(void **state)
+{
+	static const char *const answers[] = { CHUNKED "1\r\n1\r\n|b\r\n12345678901\r\n" };
+	struct script sc;
+	struct stream st = { .f = *state, .sc = &sc };
+
+	script_start(&sc, answers);
+	start_stream(&st);
+	run_until(st.f, 1);
+	assert_string_equal(str_cstr(&st.pieces), "1|");
+	assert_int_equal(st.f->err.code, ERR_OVER_LIMIT);
+	script_end(st.f, &sc);
+	str_done(&st.pieces);
+}
+
+static void stream_cancelled_in_its_callback(void **state)
+{
+	static const char *const answers[] = { CHUNKED "1\r\n1\r\n1\r\n2\r\n" };
+	struct script sc;
+	struct stream st = { .f = *state, .sc = &sc, .cancel = true };
+
+	script_start(&sc, answers);
+	start_stream(&st);
+	timer_set_in(st.f->patience, PATIENCE_MS);
+	loop_run(st.f->loop);
+	assert_int_equal(st.n, 1);
+	run_ms(st.f, 30);
+	assert_int_equal(st.f->results, 0);
+	script_end(st.f, &sc);
+	str_done(&st.pieces);
+}
+
+/* ---- requests that must not go out twice ---- */
+
+struct sent {
+	struct fixture *f;
+	struct http_call *call;
+	bool sent;
+};
+
+static void on_sent(void *arg, int status, const char *body, size_t len, const struct err *e)
+{
+	struct sent *s = arg;
+
+	s->sent = http_call_was_sent(s->call);
+	on_result(s->f, status, body, len, e);
+}
+
+static void start_sent(struct sent *s, const char *url, bool once)
+{
+	s->call = http_call_start(s->f->client,
+				  &(struct http_call_spec){ .method = "POST",
+							    .url = url,
+							    .limit_ms = PATIENCE_MS,
+							    .max_body = 1000,
+							    .once = once },
+				  on_sent, s);
+}
+
+/* The kept connection ends instead of the second answer. */
+static void once_or_again(void **state)
+{
+	static const char ok[] = HEAD "Content-Length: 2\r\n\r\nok";
+	static const char *const answers[] = { ok, NULL, ok };
+	struct fixture *f = *state;
+
+	for (int once = 0; once < 2; once++) {
+		struct script sc;
+		struct sent s = { .f = f };
+
+		f->results = 0;
+		if (f->client == NULL) {
+			f->client = http_client_new(f->loop);
+		}
+		script_start(&sc, answers);
+		start_sent(&s, script_url(&sc).s, once);
+		run_until(f, 1);
+		assert_int_equal(f->status, 200);
+		start_sent(&s, script_url(&sc).s, once);
+		run_until(f, 2);
+		assert_true(s.sent);
+		assert_int_equal(f->status, once ? 0 : 200);
+		assert_int_equal(f->err.code, once ? ERR_UNAVAILABLE : ERR_NONE);
+		assert_int_equal(script_end(f, &sc), once ? 2 : 3);
+	}
+}
+
+static void never_sent(void **state)
+{
+	struct sent s = { .f = *state };
+	uint16_t port;
+	int fd;
+	struct err e;
+	struct url u;
+
+	assert_ok(listen_on("127.0.0.1", 0, &fd, &port, &e), &e);
+	close(fd);
+	snprintf(u.s, sizeof u.s, "http://127.0.0.1:%u/", port);
+	start_sent(&s, u.s, true);
+	run_until(s.f, 1);
+	assert_int_equal(s.f->err.code, ERR_UNAVAILABLE);
+	assert_false(s.sent);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -365,6 +621,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(cancelled_in_a_callback, setup, teardown),
 		cmocka_unit_test_setup_teardown(freed_with_calls_under_way, setup, teardown),
 		cmocka_unit_test_setup_teardown(connections_are_kept, setup, teardown),
+		cmocka_unit_test_setup_teardown(pieces_as_they_come, setup, teardown),
+		cmocka_unit_test_setup_teardown(piece_too_large, setup, teardown),
+		cmocka_unit_test_setup_teardown(stream_cancelled_in_its_callback, setup, teardown),
+		cmocka_unit_test_setup_teardown(once_or_again, setup, teardown),
+		cmocka_unit_test_setup_teardown(never_sent, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

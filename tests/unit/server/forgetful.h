@@ -79,7 +79,7 @@ static void forgetful_free(struct store *)
 static inline struct store *make_forgetful(struct store *real)
 {
 	static const struct store_impl impl = { forgetful_load, forgetful_commit, forgetful_leads,
-						forgetful_free };
+						NULL, forgetful_free };
 
 	forgetful = (struct forgetful){ .base = { &impl }, .real = real };
 	return &forgetful.base;
