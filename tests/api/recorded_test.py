@@ -21,6 +21,7 @@ import re
 import subprocess
 import tempfile
 import time
+import urllib.request
 
 import pytest
 
@@ -189,12 +190,13 @@ class Plane:
                                 pool)
         self.agent.failed_names = ("-guesterror", "bad-")
         self.agent.start()
-        self.until("the agent's host is known", lambda: self.versions() >= 2)
+        self.until("the agent's host is known", lambda: self.hosts() == 1)
         self.projects = set()
 
-    def versions(self):
-        body = self.call("GET", "/v1.0/t1/datastores/redis/versions", {"X-Auth-Token": "t1"})[2]
-        return len([v for v in body["versions"] if v["version"].count(".") == 2])
+    def hosts(self):
+        """By a call that counts against nobody's rate."""
+        with urllib.request.urlopen(f"http://{self.address}/metrics", timeout=30) as answer:
+            return int(re.search(rb"^tanist_hosts (\d+)$", answer.read(), re.M).group(1))
 
     def words(self):
         self.log.seek(0)
