@@ -191,7 +191,8 @@ bool status_trouble(const struct group *g, const struct member *m, const struct 
 	if (o->proc == PROC_RUNNING) {
 		return running_trouble(id_eq(g->source, m->id), o, source_o, buf, size);
 	}
-	if (o->proc == PROC_EXITED && o->error[0] != '\0') {
+	/* An operation that knows of it says what comes next. */
+	if (o->proc == PROC_EXITED && o->error[0] != '\0' && g->op.kind == OP_NONE) {
 		snprintf(buf, size, "Its server is gone: %s. It is started again by itself.",
 			 o->error);
 		return true;

@@ -221,6 +221,10 @@ static void what_is_seen_of_an_active_member_is_said(void **)
 		m->state = MEMBER_ACTIVE;
 	}
 	assert_false(status_trouble(&f.g, &f.members[0], NULL, NULL, text, sizeof text));
+	restart(&f, PHASE_RESTART_COMPARE);
+	assert_false(status_trouble(&f.g, &f.members[0],
+				    &(struct observation){ .proc = PROC_EXITED, .error = "gone" }, NULL,
+				    text, sizeof text));
 }
 
 static void calls_by_status(void **)
