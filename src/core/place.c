@@ -77,6 +77,7 @@ static size_t domain_members(const struct place_host *hosts, size_t n, const str
 struct rank {
 	size_t members, in_domain;
 	int64_t memory_free;
+	size_t instances;
 	const char *name;
 };
 
@@ -90,6 +91,9 @@ static bool is_better(const struct rank *a, const struct rank *b)
 	}
 	if (a->memory_free != b->memory_free) {
 		return a->memory_free > b->memory_free;
+	}
+	if (a->instances != b->instances) {
+		return a->instances < b->instances;
 	}
 	return strcmp(a->name, b->name) < 0;
 }
@@ -112,6 +116,7 @@ size_t place_pick(const struct place_host *hosts, size_t n, const struct place_w
 			.members = hosts[i].members,
 			.in_domain = domain_members(hosts, n, &hosts[i]),
 			.memory_free = hosts[i].memory_free,
+			.instances = hosts[i].instances,
 			.name = hosts[i].name,
 		};
 		if (at == SIZE_MAX || is_better(&r, &best)) {

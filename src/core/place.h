@@ -5,7 +5,8 @@
  * A host is fit when its agent is heard and wants more, has the version, and has room: an address,
  * memory by the flavor, disk by the volume. Of those that are fit the group's own hosts come last,
  * so that a replica never shares a host with its source, or another member, while another host has
- * room; then the failure domains that hold members; then the one with the most memory to spare.
+ * room; then the failure domains that hold members; then the one with the most memory to spare, or, where
+ * no limit is set, with the fewest instances.
  */
 #pragma once
 
@@ -28,7 +29,8 @@ struct place_host {
 	bool has_version, silent, draining;
 	size_t free_addresses;
 	int64_t memory_free, disk_free; /* bytes not promised to anybody; below 0: overbooked */
-	size_t members;                 /* of the group, living there */
+	size_t instances;               /* living there .. */
+	size_t members;                 /* .. and of the group */
 };
 
 struct place_wish {

@@ -103,6 +103,7 @@ static struct place_host as_seen(const struct registry *r, const struct host_ent
 				    setting_int(s, "placement.memory_percent"), memory),
 		.disk_free =
 			room(h->pub.h.disk_bytes, setting_int(s, "placement.disk_percent"), disk),
+		.instances = h->nused,
 		.members = members_on(w, h->pub.h.name),
 	};
 }

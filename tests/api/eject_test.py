@@ -201,10 +201,10 @@ class FarHost:
 def far_source():
     """A group whose source is alone on the far host."""
     with Dev(discovery=True, settings=["agent.silent_after=1"]) as d:
+        d.create("near")  # so that the far one has fewer
         host = FarHost(d)
         try:
             wait_until("the far host has joined", lambda: kinds(d).count("host.joined") == 2)
-            d.create("near")
             g = Group(d)
             assert [d.look(m)["host"] == "far" for m in g.members] == [True, False, False]
             yield d, g, host

@@ -33,6 +33,7 @@ static const struct row rows[] = {
 	{ "no host at all", {}, .why = "No host has joined yet" },
 	{ "the one there is", { HOST(.name = "a") }, .want = "a" },
 	{ "the one with more memory to spare", { HOST(.name = "a"), HOST(.name = "b", .memory_free = GB(9)) }, .want = "b" },
+	{ "of equal ones the one with fewer instances", { HOST(.name = "a", .instances = 2), HOST(.name = "b", .instances = 1) }, .want = "b" },
 	{ "equal ones by name", { HOST(.name = "b"), HOST(.name = "a") }, .want = "a" },
 	{ "exactly enough is enough", { HOST(.name = "a", .memory_free = GB(1), .disk_free = GB(2), .free_addresses = 1) }, .want = "a" },
 
