@@ -30,6 +30,7 @@ struct link {
 	bool told_full; /* the report under way, or the last one, was a full one */
 	bool full;      /* the control plane does not know this session, or missed one */
 	bool heard, lost, running;
+	enum tls_doubt doubt, told_doubt;     /* of the last call; when link.lost was logged */
 	unsigned report_errors, goals_errors; /* in a row */
 	uint64_t after, watch;
 };
@@ -69,6 +70,8 @@ static struct http_call *call(struct link *k, const char *method, const char *pa
 				       .body_len = body == NULL ? 0 : body->len,
 				       .limit_ms = limit_ms,
 				       .max_body = WIRE_BODY_MAX,
+				       .ca_file = k->c.ca_file,
+				       .pin = k->c.pin,
 			       },
 			       fn, k);
 }
@@ -84,14 +87,18 @@ static int64_t backoff_ms(unsigned errors)
 	return ms / 2 + ms / 2 * chance / UINT16_MAX;
 }
 
-/* Told once when it goes and once when it is back. */
+/*
+ * Told once when it goes and once when it is back; and again when it is the certificate that is in
+ * the way, or is no more, or something else about it is wrong now.
+ */
 static void note_lost(struct link *k, const char *what, int status, const char *why)
 {
 	if (status == 401 || status == 403) {
 		read_token(k);
 	}
-	if (!k->lost) {
+	if (!k->lost || k->doubt != k->told_doubt) {
 		k->lost = true;
+		k->told_doubt = k->doubt;
 		LOG(LOG_WARN, "link.lost", KV("server", k->c.server), KV("call", what),
 		    KV("status", status), KV("reason", why));
 	}
@@ -139,6 +146,7 @@ static void on_goals(void *arg, int status, const char *body, size_t len, const 
 	struct err why;
 	char text[160];
 
+	k->doubt = http_call_doubt(k->goals);
 	k->goals = NULL;
 	if (status != 200) {
 		if (status == 404) {
@@ -223,6 +231,7 @@ static void on_report(void *arg, int status, const char *body, size_t len, const
 	struct err why;
 	char text[160];
 
+	k->doubt = http_call_doubt(k->report);
 	k->report = NULL;
 	if (status < 200 || status > 299) {
 		report_failed(k, status,

@@ -11,8 +11,9 @@ struct link;
 struct link_config {
 	struct loop *loop;
 	struct agent_host *host;
-	const char *server;     /* base URL, without a slash at its end; borrowed */
-	const char *token_file; /* read again after every refusal; borrowed */
+	const char *server;        /* base URL, without a slash at its end; borrowed */
+	const char *token_file;    /* read again after every refusal; borrowed */
+	const char *ca_file, *pin; /* whom https trusts, see tls_trust(); borrowed */
 	int64_t report_interval_ms;
 	loop_fn *heard; /* the control plane has accepted a report for the first time */
 	void *arg;

@@ -14,9 +14,11 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "io/file.h"
+#include "io/notify.h"
 
 struct program {
 	struct loop *loop;
+	struct notify *notify;
 	struct agent_host *host;
 	struct link *link;
 	int ready_fd;
@@ -27,6 +29,12 @@ static void on_host_ready(void *arg)
 	struct program *p = arg;
 
 	link_start(p->link);
+	/*
+	 * --ready-fd waits for the control plane; the service manager does not. The servers are
+	 * looked after from here on, and while the control plane is away a start that fails for
+	 * its silence would help nobody.
+	 */
+	notify_ready(p->notify, "looks after its servers, not yet heard by the control plane");
 }
 
 static void on_news(void *arg)
@@ -47,6 +55,7 @@ static void on_heard(void *arg)
 {
 	struct program *p = arg;
 
+	notify_status(p->notify, "looks after its servers, heard by the control plane");
 	if (p->ready_fd >= 0) {
 		ssize_t ignored = write(p->ready_fd, "ready\n", 6);
 		(void)ignored;
@@ -59,6 +68,7 @@ static void on_quit_signal(void *arg)
 {
 	struct program *p = arg;
 
+	notify_stopping(p->notify, "ends; its servers run on");
 	host_quit(p->host);
 }
 
@@ -66,6 +76,7 @@ static void on_stop_signal(void *arg)
 {
 	struct program *p = arg;
 
+	notify_stopping(p->notify, "stops its servers");
 	host_stop_servers(p->host);
 }
 
@@ -73,7 +84,9 @@ static void on_hangup(void *arg)
 {
 	struct program *p = arg;
 
+	notify_reloading(p->notify);
 	host_rescan(p->host);
+	notify_reloaded(p->notify);
 }
 
 static bool watch_signals(struct program *p, struct err *e)
@@ -94,6 +107,7 @@ static bool run(const struct options *o, const struct settings *s, const char *d
 	while (server.len > 0 && server.p[server.len - 1] == '/') {
 		server.p[--server.len] = '\0';
 	}
+	p.notify = notify_new(p.loop);
 	bool ok = watch_signals(&p, e) && host_new(p.loop, dir, s, &hooks, &p.host, e);
 	if (ok) {
 		p.link = link_new(&(struct link_config){
@@ -101,6 +115,8 @@ static bool run(const struct options *o, const struct settings *s, const char *d
 			.host = p.host,
 			.server = server.p,
 			.token_file = o->token_file,
+			.ca_file = o->ca,
+			.pin = o->pin,
 			.report_interval_ms = setting_int(s, "agent.report_interval"),
 			.heard = on_heard,
 			.arg = &p,
@@ -112,6 +128,7 @@ static bool run(const struct options *o, const struct settings *s, const char *d
 	}
 	link_free(p.link);
 	host_free(p.host);
+	notify_free(p.notify);
 	loop_free(p.loop);
 	return ok;
 }
@@ -129,7 +146,8 @@ static bool start(const struct options *o, struct err *e)
 	if (log_level_parse(setting_text(&s, "log.level"), &level)) {
 		log_set_level(level);
 	}
-	bool ok = dir_make(o->dir, 0700, e) &&
+	bool ok = (o->ca == NULL || tls_ca_check(o->ca, e) || err_wrap(e, "--ca")) &&
+		  dir_make(o->dir, 0700, e) &&
 		  (realpath(o->dir, dir) != NULL || err_sys(e, "resolve '%s'", o->dir)) &&
 		  dir_lock(dir, "tanist-agent", &lock, e) && run(o, &s, dir, e);
 	settings_done(&s);

@@ -7,8 +7,10 @@ const char options_help[] =
 	"Runs the Redis and Valkey servers of this host for a tanist control plane.\n"
 	"\n"
 	"  --dir DIR          state folder: the host's id, its instances and their data\n"
-	"  --server URL       the control plane, http://ADDRESS:PORT\n"
+	"  --server URL       the control plane, https://ADDRESS:PORT or http://...\n"
 	"  --token-file FILE  what to log in with there (tanistd's agent.token)\n"
+	"  --ca FILE          the CA that signed the control plane's certificate\n"
+	"  --pin SHA256       of the control plane's public key, where there is no CA to go by\n"
 	"  --config FILE      settings\n"
 	"  --set KEY=VALUE    one setting, over the file's; may be given again\n"
 	"  --ready-fd N       write 'ready' there once the control plane has accepted this host\n"
@@ -27,6 +29,10 @@ static bool take_value(const char *name, const char *value, struct options *o, s
 		o->server = value;
 	} else if (str_eq(name, "--token-file")) {
 		o->token_file = value;
+	} else if (str_eq(name, "--ca")) {
+		o->ca = value;
+	} else if (str_eq(name, "--pin")) {
+		return tls_pin_parse(value, o->pin, e) || err_wrap(e, "--pin");
 	} else if (str_eq(name, "--config")) {
 		o->config = value;
 	} else if (str_eq(name, "--set")) {
@@ -59,6 +65,10 @@ static bool check(const struct options *o, struct err *e)
 	}
 	if (!str_starts(o->server, "http://") && !str_starts(o->server, "https://")) {
 		return err_set(e, ERR_INVALID, "--server wants http:// or https://, not '%s'",
+			       o->server);
+	}
+	if ((o->ca != NULL || o->pin[0] != '\0') && !str_starts(o->server, "https://")) {
+		return err_set(e, ERR_INVALID, "--ca and --pin are for https://, not '%s'",
 			       o->server);
 	}
 	return true;

@@ -5,11 +5,14 @@
 
 #include "base/err.h"
 #include "io/settings.h"
+#include "io/tls_trust.h"
 
 enum { OPTIONS_SETS_MAX = 64 };
 
 struct options {
 	const char *dir, *server, *token_file, *config; /* config NULL: none */
+	const char *ca;         /* NULL: the system's CAs */
+	char pin[TLS_PIN_SIZE]; /* "": none */
 	const char *sets[OPTIONS_SETS_MAX];             /* "section.key=value" */
 	size_t nsets;
 	int ready_fd; /* -1: nobody waits */

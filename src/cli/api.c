@@ -92,6 +92,7 @@ static void set_request(CURL *h, const struct api *a, const char *method, const 
 	curl_easy_setopt(h, CURLOPT_TIMEOUT_MS, (long)limit_ms);
 	curl_easy_setopt(h, CURLOPT_USERAGENT, "tanist/" TANIST_VERSION);
 	curl_easy_setopt(h, CURLOPT_WRITEFUNCTION, on_body);
+	tls_trust(h, a->ca_file, a->checked_pin);
 	if (is_loopback(a->base)) {
 		curl_easy_setopt(h, CURLOPT_PROXY, "");
 	}
@@ -123,6 +124,70 @@ static struct curl_slist *headers_for(const struct api *a, bool has_body)
 	return list;
 }
 
+static const char *from_environment(const char *name)
+{
+	const char *value = getenv(name);
+
+	return value == NULL || value[0] == '\0' ? NULL : value;
+}
+
+/* Before the first request: what is wrong with a file or a pin is said by its name. */
+static bool choose_trust(struct api *a, struct err *e)
+{
+	if (a->ca_file == NULL) {
+		a->ca_file = from_environment("TANIST_CA");
+	}
+	if (a->ca_file == NULL) {
+		a->ca_file = from_environment("OS_CACERT");
+	}
+	if (a->pin == NULL) {
+		a->pin = from_environment("TANIST_PIN");
+	}
+	if (!str_starts(a->base, "https://")) {
+		return true;
+	}
+	return (a->ca_file == NULL || tls_ca_check(a->ca_file, e) || err_wrap(e, "trusted CA")) &&
+	       (a->pin == NULL || tls_pin_parse(a->pin, a->checked_pin, e) || err_wrap(e, "pin"));
+}
+
+static void set_doubt_hint(struct api *a, enum tls_doubt doubt)
+{
+	switch (doubt) {
+	case TLS_STRANGER:
+		str_copy(a->hint, sizeof a->hint,
+			 "name the file of its CA in TANIST_CA or OS_CACERT, or the SHA-256 of its "
+			 "key in TANIST_PIN");
+		return;
+	case TLS_NO_HANDSHAKE:
+		str_copy(a->hint, sizeof a->hint, "perhaps its address begins with http://");
+		return;
+	case TLS_WRONG_KEY:
+		str_copy(a->hint, sizeof a->hint,
+			 "it may have a new key: tanistd logs the pin of the one it uses");
+		return;
+	case TLS_WRONG_NAME:
+		str_copy(a->hint, sizeof a->hint, "use a name that its certificate is for");
+		return;
+	case TLS_EXPIRED:
+	case TLS_NOT_YET_VALID:
+		str_copy(a->hint, sizeof a->hint,
+			 "tanistd needs another certificate, or a clock is wrong");
+		return;
+	case TLS_NO_DOUBT:
+	case TLS_NO_CA_FILE:
+	case TLS_DOUBTS:
+		return;
+	}
+}
+
+/* What libcurl says of the bytes with which a TLS server refuses plain text. */
+static bool may_want_tls(const struct api *a, CURLcode code)
+{
+	return str_starts(a->base, "http://") &&
+	       (code == CURLE_GOT_NOTHING || code == CURLE_UNSUPPORTED_PROTOCOL ||
+		code == CURLE_WEIRD_SERVER_REPLY || code == CURLE_RECV_ERROR);
+}
+
 static bool no_answer(struct api *a, CURLcode code, const char *text, int64_t limit_ms,
 		      struct err *e)
 {
@@ -135,6 +200,17 @@ static bool no_answer(struct api *a, CURLcode code, const char *text, int64_t li
 			 "it may be overloaded or stopped; whether a change was made, `tanist list` shows");
 		return err_set(e, ERR_UNAVAILABLE, "%s gave no answer within %lld s", a->base,
 			       (long long)(limit_ms + 999) / 1000);
+	}
+	enum tls_doubt doubt = tls_doubt_of(a->curl, (int)code);
+
+	if (doubt != TLS_NO_DOUBT) {
+		set_doubt_hint(a, doubt);
+		return err_set(e, ERR_UNAVAILABLE, "cannot use %s: %s", a->base,
+			       tls_doubt_text(doubt));
+	}
+	if (may_want_tls(a, code)) {
+		str_copy(a->hint, sizeof a->hint, "perhaps its address begins with https://");
+		return err_set(e, ERR_UNAVAILABLE, "cannot use %s: %s", a->base, why);
 	}
 	snprintf(a->hint, sizeof a->hint,
 		 "start one for this machine with `tanist dev`, or name another with --url or TANIST_URL");
@@ -219,6 +295,9 @@ bool api_call(struct api *a, const char *method, const char *path, const char *b
 
 	a->hint[0] = '\0';
 	if (a->curl == NULL) {
+		if (!choose_trust(a, e)) {
+			return false;
+		}
 		a->curl = curl_easy_init();
 	}
 	if (a->curl == NULL) {

@@ -12,6 +12,7 @@
 #include "base/id.h"
 #include "base/macros.h"
 #include "base/str.h"
+#include "io/tls_trust.h"
 #include "proto/json.h"
 
 enum {
@@ -23,6 +24,12 @@ enum {
 struct api {
 	char base[API_URL_MAX]; /* "http://127.0.0.1:8779/v1.0/dev" */
 	const char *token;      /* X-Auth-Token; NULL: none. Borrowed */
+	/*
+	 * Whom https trusts: a file of CAs, a pin as tls_pin_parse() takes it. NULL: TANIST_CA or
+	 * OS_CACERT, and TANIST_PIN, of the environment, if they are set. Borrowed.
+	 */
+	const char *ca_file, *pin;
+	char checked_pin[TLS_PIN_SIZE]; /* private */
 	void *curl;             /* made by the first request */
 	char hint[240];         /* what to do about the last error; "" when nothing is known */
 };

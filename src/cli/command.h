@@ -50,6 +50,8 @@ enum option_kind {
 	X(SET, "set", LIST, "SECTION.KEY=VALUE", 0, 0, "One setting; may be given again")        \
 	X(MAN, "man", FLAG, NULL, 0, 0, "Print the source of the manual page's command part")    \
 	X(URL, "url", TEXT, "URL", 0, 0, "Address of the API (or TANIST_URL)")                   \
+	X(CA, "ca", TEXT, "FILE", 0, 0, "CAs that https trusts (or TANIST_CA, OS_CACERT)")       \
+	X(PIN, "pin", TEXT, "SHA256", 0, 0, "The server's public key (or TANIST_PIN)")           \
 	X(JSON, "json", FLAG, NULL, 0, 0, "Print the answer of the API itself")                  \
 	X(HELP, "help", FLAG, NULL, 0, 0, "Show help for the command")                           \
 	X(VERSION, "version", FLAG, NULL, 0, 0, "Show the version")
@@ -62,7 +64,8 @@ enum option_id { OPTIONS(OPTION_ENUM) OPT_COUNT };
 
 /* Taken by every command. */
 #define OPTIONS_GLOBAL \
-	(OPTION_BIT(URL) | OPTION_BIT(JSON) | OPTION_BIT(HELP) | OPTION_BIT(VERSION))
+	(OPTION_BIT(URL) | OPTION_BIT(CA) | OPTION_BIT(PIN) | OPTION_BIT(JSON) | OPTION_BIT(HELP) | \
+	 OPTION_BIT(VERSION))
 
 struct option_row {
 	const char *name; /* words joined by hyphens; underscores are understood too */

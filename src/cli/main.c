@@ -79,6 +79,8 @@ static bool run(struct cli *c, int argc, char **argv, struct err *e)
 		return err_set(e, ERR_INVALID, "which command? `tanist help` lists them");
 	}
 	c->api.token = getenv("TANIST_TOKEN");
+	c->api.ca_file = c->args.text[OPT_CA];
+	c->api.pin = c->args.text[OPT_PIN];
 	if (cmd->server == NEEDS_SERVER &&
 	    !cli_url(&c->args, c->api.base, sizeof c->api.base, e)) {
 		return false;

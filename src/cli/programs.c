@@ -150,6 +150,12 @@ bool programs_server(struct cli *c, const char *dir, struct child *ret, struct e
 {
 	const char *words[] = { "--listen", c->args.text[OPT_LISTEN] };
 
+	if (set_by_option(&c->args, "api.tls_cert") != NULL ||
+	    set_by_file(c, "api.tls_cert") != NULL) {
+		return err_set(e, ERR_INVALID,
+			       "api.tls_cert: `tanist dev` is for one machine and speaks plain text on "
+			       "loopback; run tanistd and tanist-agent for TLS");
+	}
 	return prepare(c, dir, "tanistd", "server", "tanistd", ret, e) &&
 	       add_standard(c, ret, "placement.memory_percent", "0", e) &&
 	       add_standard(c, ret, "placement.disk_percent", "0", e) &&

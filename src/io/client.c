@@ -33,6 +33,7 @@ struct http_call {
 	bool finished; /* its callback is running */
 	bool is_fresh; /* in the client's list */
 	bool once, sent;
+	enum tls_doubt doubt;
 	int64_t limit_ms, connect_limit_ms;
 	char what[URL_SHOWN + 16]; /* "GET http://..." */
 	char curl_text[CURL_ERROR_SIZE];
@@ -98,6 +99,10 @@ static bool call_result(const struct http_call *call, CURLcode code, struct err 
 		return err_set(e, ERR_UNAVAILABLE, "%s: the connection ended before an answer came",
 			       call->what);
 	}
+	if (call->doubt != TLS_NO_DOUBT) {
+		return err_set(e, ERR_UNAVAILABLE, "%s: %s", call->what,
+			       tls_doubt_text(call->doubt));
+	}
 	return err_set(e, ERR_UNAVAILABLE, "%s: %s", call->what,
 		       call->curl_text[0] != '\0' ? call->curl_text : curl_easy_strerror(code));
 }
@@ -107,6 +112,7 @@ static void call_finish(struct http_call *call, CURLcode code)
 	struct err e = {};
 	long status = 0;
 
+	call->doubt = tls_doubt_of(call->easy, (int)code);
 	if (call_result(call, code, &e)) {
 		curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
 		call->fn(call->arg, (int)status, str_cstr(&call->body), call->body.len, &e);
@@ -347,7 +353,6 @@ static void set_manners(struct http_call *call)
 	curl_easy_setopt(easy, CURLOPT_PRIVATE, call);
 	curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, curl_sends);
 	curl_easy_setopt(easy, CURLOPT_PREREQDATA, call);
-	curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
 	must(curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK);
 }
 
@@ -359,15 +364,6 @@ static void set_limits(struct http_call *call, const struct http_call_spec *s)
 		curl_easy_setopt(call->easy, CURLOPT_TCP_KEEPALIVE, 1L);
 		curl_easy_setopt(call->easy, CURLOPT_TCP_KEEPIDLE, (long)STREAM_IDLE_S);
 		curl_easy_setopt(call->easy, CURLOPT_TCP_KEEPINTVL, (long)STREAM_ASK_S);
-	}
-}
-
-/* The file alone: whom the system trusts has no say then. */
-static void set_trust(struct http_call *call, const char *ca_file)
-{
-	if (ca_file != NULL && ca_file[0] != '\0') {
-		must(curl_easy_setopt(call->easy, CURLOPT_CAINFO, ca_file) == CURLE_OK);
-		curl_easy_setopt(call->easy, CURLOPT_CAPATH, NULL);
 	}
 }
 
@@ -389,7 +385,7 @@ struct http_call *http_call_start(struct http_client *c, const struct http_call_
 	snprintf(call->what, sizeof call->what, "%s %.*s", s->method, URL_SHOWN, s->url);
 	set_manners(call);
 	set_limits(call, s);
-	set_trust(call, s->ca_file);
+	tls_trust(call->easy, s->ca_file, s->pin);
 	set_request(call, s);
 	LIST_INSERT_HEAD(&c->calls, call, others);
 	must(curl_multi_add_handle(c->multi, call->easy) == CURLM_OK); /* asks for the timer */
@@ -399,6 +395,11 @@ struct http_call *http_call_start(struct http_client *c, const struct http_call_
 bool http_call_was_sent(const struct http_call *call)
 {
 	return call->sent;
+}
+
+enum tls_doubt http_call_doubt(const struct http_call *call)
+{
+	return call->doubt;
 }
 
 void http_call_cancel(struct http_call *call)

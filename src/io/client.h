@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "io/loop.h"
+#include "io/tls_trust.h"
 
 struct http_client;
 struct http_call;
@@ -25,7 +26,8 @@ struct http_call_spec {
 	int64_t connect_limit_ms; /* part of limit_ms; 0: all of it */
 	size_t max_body;          /* of the answer, or of a piece of it: above is ERR_OVER_LIMIT */
 	http_data_fn *data;       /* gets the body of the answer in pieces; fn gets none then */
-	const char *ca_file;      /* whom https trusts; NULL or "": the system's */
+	/* Whom https trusts, see tls_trust(). */
+	const char *ca_file, *pin;
 	/*
 	 * Never sent twice. Else libcurl sends a request of any method anew when a kept connection
 	 * ends before its answer, though the server may have carried it out.
@@ -49,3 +51,5 @@ struct http_call *http_call_start(struct http_client *c, const struct http_call_
 void http_call_cancel(struct http_call *call); /* fn does not run; NULL is fine */
 /* In fn: something of the request has gone out, so the server may have carried it out. */
 bool http_call_was_sent(const struct http_call *call);
+/* In fn, when there was no answer: whether it is the server's certificate, and what of it. */
+enum tls_doubt http_call_doubt(const struct http_call *call);

@@ -8,6 +8,7 @@
 #include "io/httpd_internal.h"
 
 #include <assert.h>
+#include <gnutls/abstract.h>
 #include <strings.h>
 
 #include "base/clock.h"
@@ -20,6 +21,9 @@ enum { POOL_BYTES = 8 << 10 }; /* per connection: the head in, the head out */
 
 /* Of a body over the ceiling that much more is read, so that the client is there for the answer. */
 static const size_t discard_max = MIB(1);
+
+/* In GnuTLS's words: its own choice of ciphers, TLS 1.2 and 1.3. */
+static char tls_priorities[] = "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2";
 
 static const char *const method_names[] = {
 	[HTTP_GET] = "GET",     [HTTP_HEAD] = "HEAD",   [HTTP_POST] = "POST",
@@ -320,6 +324,7 @@ static struct http_connection *connection_new(struct httpd *h, struct MHD_Connec
 	}
 	c->h = h;
 	c->mhd = mhd;
+	c->identity = tls_identity_hold(h->config.identity);
 	c->fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
 	connection_enter(c, CONNECTION_HEAD);
 	LIST_INSERT_HEAD(&h->connections, c, others);
@@ -340,6 +345,7 @@ static void on_connection(void *arg, struct MHD_Connection *mhd, void **socket_c
 
 	LIST_REMOVE(c, others);
 	connection_drop_request(c);
+	tls_identity_drop(c->identity);
 	free(c);
 	turn_set(h->again); /* at the connection limit, only MHD_run() listens again */
 }
@@ -373,16 +379,40 @@ static void run(void *arg)
 	LOG(LOG_DEBUG, "http.library-said", KV("text", &text[0]));
 }
 
+/* A handshake asks what to show. The library's connection is the session's pointer. */
+static int on_certificate_wanted(gnutls_session_t session, const struct gnutls_cert_retr_st *,
+				 gnutls_pcert_st **ret_chain, unsigned *ret_len,
+				 gnutls_ocsp_data_st **, unsigned *, gnutls_privkey_t *ret_key,
+				 unsigned *)
+{
+	const struct http_connection *c = connection_of(gnutls_session_get_ptr(session));
+
+	tls_identity_lend(c->identity, ret_chain, ret_len, ret_key);
+	return 0;
+}
+
 /* The descriptor is the library's from here on, whatever happens. */
 static struct MHD_Daemon *daemon_start(struct httpd *h, int fd)
 {
+	struct MHD_OptionItem tls[] = {
+		{ MHD_OPTION_HTTPS_CERT_CALLBACK2, 0, (void *)(uintptr_t)on_certificate_wanted },
+		{ MHD_OPTION_HTTPS_PRIORITIES, 0, tls_priorities },
+		{ MHD_OPTION_END, 0, NULL },
+	};
+	unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+
+	if (h->config.identity != NULL) {
+		flags |= MHD_USE_TLS;
+	} else {
+		tls[0].option = MHD_OPTION_END;
+	}
 	return MHD_start_daemon(
-		MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
-		on_request, h, MHD_OPTION_EXTERNAL_LOGGER, on_library_log, NULL,
-		MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+		flags, 0, NULL, NULL, on_request, h, MHD_OPTION_EXTERNAL_LOGGER, on_library_log,
+		NULL, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
 		(size_t)POOL_BYTES, MHD_OPTION_CONNECTION_LIMIT, h->config.max_connections,
 		MHD_OPTION_URI_LOG_CALLBACK, on_target, h, MHD_OPTION_NOTIFY_COMPLETED,
-		on_request_end, h, MHD_OPTION_NOTIFY_CONNECTION, on_connection, h, MHD_OPTION_END);
+		on_request_end, h, MHD_OPTION_NOTIFY_CONNECTION, on_connection, h, MHD_OPTION_ARRAY,
+		tls, MHD_OPTION_END);
 }
 
 bool httpd_start(struct loop *l, const struct httpd_config *config, struct httpd **ret,
@@ -400,15 +430,18 @@ bool httpd_start(struct loop *l, const struct httpd_config *config, struct httpd
 	}
 	h->config = *config;
 	h->config.address = NULL; /* borrowed for this call only */
+	tls_identity_hold(h->config.identity);
 	h->port = port;
 	LIST_INIT(&h->connections);
 	if (!patience_start(h, l, e)) {
+		tls_identity_drop(h->config.identity);
 		free(h);
 		return false;
 	}
 	h->mhd = daemon_start(h, fd_take(&fd));
 	if (h->mhd == NULL) {
 		patience_stop(h);
+		tls_identity_drop(h->config.identity);
 		free(h);
 		return err_set(e, ERR_IO, "start the HTTP server on port %u", port);
 	}
@@ -423,6 +456,14 @@ bool httpd_start(struct loop *l, const struct httpd_config *config, struct httpd
 uint16_t httpd_port(const struct httpd *h)
 {
 	return h->port;
+}
+
+void httpd_set_identity(struct httpd *h, struct tls_identity *t)
+{
+	assert(h->config.identity != NULL && t != NULL);
+	tls_identity_hold(t);
+	tls_identity_drop(h->config.identity);
+	h->config.identity = t;
 }
 
 void httpd_free(struct httpd *h)
@@ -442,5 +483,6 @@ void httpd_free(struct httpd *h)
 	MHD_stop_daemon(h->mhd);
 	turn_free(h->again); /* connections that end set it */
 	patience_stop(h);
+	tls_identity_drop(h->config.identity);
 	free(h);
 }

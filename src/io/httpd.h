@@ -20,6 +20,7 @@
 enum http_method { HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_PUT, HTTP_PATCH, HTTP_DELETE, HTTP_OTHER };
 
 struct httpd;
+struct tls_identity;
 
 struct http_request {
 	enum http_method method;
@@ -48,6 +49,7 @@ struct httpd_config {
 	const char *address; /* numeric IPv4 or IPv6 */
 	uint16_t port;       /* 0: any free one, see httpd_port() */
 	unsigned max_connections;
+	struct tls_identity *identity; /* of io/tls.h, held; NULL: plain text */
 	int64_t head_limit_ms, body_limit_ms, idle_limit_ms;
 	http_handler_fn *handler;
 	http_gone_fn *gone;
@@ -60,6 +62,11 @@ struct httpd_config {
 [[nodiscard]] bool httpd_start(struct loop *l, const struct httpd_config *c, struct httpd **ret,
 			       struct err *e);
 uint16_t httpd_port(const struct httpd *h);
+/*
+ * What connections from now on are shown; those that are there go on with what they have. Only for
+ * a server that was started with an identity.
+ */
+void httpd_set_identity(struct httpd *h, struct tls_identity *t);
 /* Held requests: gone() runs for each. Not from a handler; before loop_free(). NULL is fine. */
 void httpd_free(struct httpd *h);
 

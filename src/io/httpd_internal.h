@@ -9,6 +9,7 @@
 #include <microhttpd.h>
 
 #include "io/httpd.h"
+#include "io/tls.h"
 #include "io/turn.h"
 
 enum connection_state {
@@ -25,6 +26,7 @@ struct http_connection {
 	struct httpd *h;
 	struct MHD_Connection *mhd;
 	int fd; /* the library's */
+	struct tls_identity *identity; /* held, until the connection ends; NULL: plain text */
 	enum connection_state state;
 	int64_t since_ms; /* in this state */
 	struct http_request *rq;

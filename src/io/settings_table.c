@@ -67,6 +67,12 @@ static bool check_ports(const char *value, struct err *e)
 const struct setting settings_table[] = {
 	TEXT("api.listen", 1, 80, "127.0.0.1:8779", check_listen,
 	     "Address and port of the API."),
+	TEXT("api.tls_cert", 0, 4000, "", NULL,
+	     "PEM file of the API's certificate, with the CAs between it and the root behind it; when set, the API speaks TLS."),
+	TEXT("api.tls_key", 0, 4000, "", NULL,
+	     "PEM file of the key of that certificate, without a password."),
+	BOOL("api.plain_text", "no",
+	     "Whether the API may speak plain text on an address that is not loopback: passwords and tokens can be read on the way."),
 	TEXT("api.region", 1, 255, "RegionOne", NULL,
 	     "Name of the region that the API shows with every instance."),
 	CHOICE("api.active_status", "ACTIVE|HEALTHY", "ACTIVE",

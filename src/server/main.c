@@ -11,7 +11,9 @@
 #include "base/log.h"
 #include "io/file.h"
 #include "io/listen.h"
+#include "io/notify.h"
 #include "server/auth.h"
+#include "server/certificate.h"
 #include "server/held.h"
 #include "server/metrics.h"
 #include "server/rate.h"
@@ -35,9 +37,11 @@ struct program {
 	struct options options;
 	struct settings settings;
 	struct loop *loop;
+	struct notify *notify;
 	struct store *store;
 	struct httpd *httpd;
-	struct sentinel *sentinel; /* NULL: no discovery endpoint */
+	struct tls_identity *identity; /* NULL: plain text */
+	struct sentinel *sentinel;     /* NULL: no discovery endpoint */
 	struct api api;
 	char agent_token[TOKEN_LEN + 1];
 	struct timer *stop_look;
@@ -54,7 +58,7 @@ static const char usage[] =
 	"  --config FILE         settings, an INI file\n"
 	"  --set SECTION.KEY=VALUE  one setting, over the file; may be repeated\n"
 	"  --listen ADDR:PORT    the same as --set api.listen=ADDR:PORT\n"
-	"  --ready-fd N          write 'ready http://ADDR:PORT' to descriptor N when it can be used\n"
+	"  --ready-fd N          write 'ready URL' to descriptor N when it can be used\n"
 	"  --settings            print every setting with its meaning and default, and exit\n"
 	"  --version             print the version and exit\n"
 	"  --help                print this and exit\n";
@@ -246,6 +250,39 @@ static bool open_state(struct program *p, int *ret_lock, struct err *e)
 	       store_sqlite_open(p->loop, str_cstr(&path), &p->store, e);
 }
 
+/* ---- a new certificate ---- */
+
+/* The files may be new ones. What cannot be used leaves everything as it is. */
+static void reload(struct program *p)
+{
+	struct tls_identity *t = NULL;
+	struct err e = {};
+
+	if (p->identity == NULL) {
+		LOG(LOG_INFO, "server.nothing-to-reload");
+		return;
+	}
+	if (!certificate_load(&p->settings, &t, &e)) {
+		LOG(LOG_ERROR, "certificate.kept", KV("why", e.msg),
+		    KV("hint", "the one from before stays in use"));
+		return;
+	}
+	if (p->httpd != NULL) {
+		httpd_set_identity(p->httpd, t);
+	}
+	tls_identity_drop(p->identity);
+	p->identity = t;
+}
+
+static void on_reload_signal(void *arg)
+{
+	struct program *p = arg;
+
+	notify_reloading(p->notify);
+	reload(p);
+	notify_reloaded(p->notify);
+}
+
 /* ---- the end ---- */
 
 static void leave(void *arg)
@@ -269,6 +306,7 @@ static void stop(struct program *p, int exit_status)
 	}
 	p->stop_began_ms = clock_ms();
 	p->exit_status = exit_status;
+	notify_stopping(p->notify, "ending what is under way");
 	if (p->api.held != NULL) {
 		held_answer_all(p->api.held);
 	}
@@ -297,6 +335,7 @@ static void tell_ready(const struct program *p, const char *url)
 	if (p->options.ready_fd >= 0 && dprintf(p->options.ready_fd, "ready %s\n", url) < 0) {
 		LOG(LOG_WARN, "server.ready-unheard", KV("fd", p->options.ready_fd));
 	}
+	notify_ready(p->notify, url);
 }
 
 static bool serve(struct program *p, struct err *e)
@@ -304,6 +343,7 @@ static bool serve(struct program *p, struct err *e)
 	const struct settings *s = &p->settings;
 	const char *listen = setting_text(s, "api.listen");
 	bool v6 = listen[0] == '[';
+	const char *scheme = p->identity != NULL ? "https" : "http";
 	char address[64], url[96];
 	uint16_t port;
 
@@ -313,6 +353,7 @@ static bool serve(struct program *p, struct err *e)
 	const struct httpd_config config = {
 		.address = address,
 		.port = port,
+		.identity = p->identity,
 		.max_connections = (unsigned)setting_int(s, "api.max_connections"),
 		.head_limit_ms = SEC(setting_int(s, "api.head_limit")),
 		.body_limit_ms = SEC(setting_int(s, "api.body_limit")),
@@ -327,7 +368,7 @@ static bool serve(struct program *p, struct err *e)
 	if (!httpd_start(p->loop, &config, &p->httpd, e)) {
 		return err_wrap(e, "listen on %s", listen);
 	}
-	snprintf(url, sizeof url, v6 ? "http://[%s]:%u" : "http://%s:%u", address,
+	snprintf(url, sizeof url, v6 ? "%s://[%s]:%u" : "%s://%s:%u", scheme, address,
 		 httpd_port(p->httpd));
 	tell_ready(p, url);
 	return true;
@@ -369,7 +410,10 @@ static void on_opened(void *arg, struct registry *r, const struct err *refused)
 static bool start(struct program *p, int *ret_lock, struct err *e)
 {
 	p->loop = loop_new();
-	if (!open_state(p, ret_lock, e) || !loop_on_signal(p->loop, SIGTERM, on_signal, p, e) ||
+	p->notify = notify_new(p->loop);
+	if (!certificate_prepare(&p->settings, &p->identity, e) ||
+	    !loop_on_signal(p->loop, SIGHUP, on_reload_signal, p, e) ||
+	    !open_state(p, ret_lock, e) || !loop_on_signal(p->loop, SIGTERM, on_signal, p, e) ||
 	    !loop_on_signal(p->loop, SIGINT, on_signal, p, e)) {
 		return false;
 	}
@@ -397,10 +441,12 @@ static void done(struct program *p)
 	reconcile_free(p->api.reconcile);
 	registry_free(p->api.registry);
 	timer_free(p->stop_look);
+	notify_free(p->notify);
 	loop_free(p->loop);
 	metrics_free(p->api.metrics);
 	rates_free(p->api.rates);
 	auth_free(p->api.auth);
+	tls_identity_drop(p->identity);
 	settings_done(&p->settings);
 }
 

@@ -2,6 +2,7 @@
 #include "folder.h"
 
 #include <fcntl.h>
+#include <gnutls/x509.h>
 #include <pthread.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 #include "io/client.h"
 #include "io/httpd.h"
 #include "io/listen.h"
+#include "io/tls.h"
 
 enum { PATIENCE_MS = 5000 };
 
@@ -610,9 +612,186 @@ static void never_sent(void **state)
 	assert_false(s.sent);
 }
 
+/* TLS. */
+
+static void pins(void **)
+{
+	static const char good[] = "sha256//AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+	static const struct {
+		const char *text;
+		bool ok;
+	} cases[] = {
+		{ "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f", true },
+		{ "000102030405060708090A0B0C0D0E0F101112131415161718191A1B1C1D1E1F", true },
+		{ "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", true },
+		{ good, true },
+		{ "", false },
+		{ "sha256//", false },
+		{ "sha1//AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", false },
+		{ "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1", false },
+		{ "00010203040506070809zz0b0c0d0e0f101112131415161718191a1b1c1d1e1f", false },
+		{ "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHg==", false },
+		{ "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=;sha256//AAEC", false },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		char got[TLS_PIN_SIZE] = "";
+		struct err e = {};
+
+		assert_int_equal(tls_pin_parse(cases[i].text, got, &e), cases[i].ok);
+		assert_string_equal(got, cases[i].ok ? good : "");
+		assert_int_equal(e.code, cases[i].ok ? ERR_NONE : ERR_INVALID);
+	}
+}
+
+static void put(const struct folder *dir, const char *name, gnutls_datum_t *pem)
+{
+	struct err e;
+
+	assert_ok(file_replace(path_in(dir, name).s, pem->data, pem->size, 0600, &e), &e);
+	gnutls_free(pem->data);
+}
+
+/* A key, and a certificate for 127.0.0.1 that it has signed itself: NAME.pem and NAME.key. */
+static struct tls_identity *identity_new(const struct folder *dir, const char *name)
+{
+	static const unsigned char address[] = { 127, 0, 0, 1 };
+	gnutls_x509_privkey_t key;
+	gnutls_x509_crt_t cert;
+	gnutls_datum_t pem;
+	struct tls_identity *t;
+	char cert_name[32], key_name[32];
+	struct err e;
+
+	snprintf(cert_name, sizeof cert_name, "%s.pem", name);
+	snprintf(key_name, sizeof key_name, "%s.key", name);
+	gnutls_x509_privkey_init(&key);
+	gnutls_x509_crt_init(&cert);
+	gnutls_x509_privkey_generate(key, GNUTLS_PK_ECDSA,
+				     GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1), 0);
+	gnutls_x509_crt_set_version(cert, 3);
+	gnutls_x509_crt_set_serial(cert, "\1", 1);
+	gnutls_x509_crt_set_activation_time(cert, time(NULL) - 3600);
+	gnutls_x509_crt_set_expiration_time(cert, time(NULL) + 3600);
+	gnutls_x509_crt_set_dn(cert, "CN=test", NULL);
+	gnutls_x509_crt_set_subject_alt_name(cert, GNUTLS_SAN_IPADDRESS, address, sizeof address,
+					     GNUTLS_FSAN_SET);
+	gnutls_x509_crt_set_key(cert, key);
+	gnutls_x509_crt_set_basic_constraints(cert, 1, -1);
+	assert_int_equal(gnutls_x509_crt_sign2(cert, cert, key, GNUTLS_DIG_SHA256, 0), 0);
+	gnutls_x509_crt_export2(cert, GNUTLS_X509_FMT_PEM, &pem);
+	put(dir, cert_name, &pem);
+	gnutls_x509_privkey_export2(key, GNUTLS_X509_FMT_PEM, &pem);
+	put(dir, key_name, &pem);
+	gnutls_x509_crt_deinit(cert);
+	gnutls_x509_privkey_deinit(key);
+	assert_ok(tls_identity_load(path_in(dir, cert_name).s, path_in(dir, key_name).s, &t, &e),
+		  &e);
+	return t;
+}
+
+struct doubted {
+	struct fixture *f;
+	struct http_call *call;
+	enum tls_doubt doubt;
+};
+
+static void on_doubt(void *arg, int status, const char *body, size_t len, const struct err *e)
+{
+	struct doubted *d = arg;
+
+	d->doubt = http_call_doubt(d->call);
+	on_result(d->f, status, body, len, e);
+}
+
+enum { ECHO_BYTES = 300 << 10 }; /* many records of TLS, there and back */
+
+/* The status that a client of its own gets, who trusts this; 0 with *ret otherwise. */
+static int visit(struct fixture *f, const char *ca_file, const char *pin, enum tls_doubt *ret)
+{
+	struct doubted d = { .f = f };
+	struct http_client *client = http_client_new(f->loop);
+	static char big[ECHO_BYTES];
+	char url[80];
+
+	snprintf(url, sizeof url, "https://127.0.0.1:%u/x", httpd_port(f->httpd));
+	memset(big, 'x', sizeof big);
+	f->results = 0;
+	d.call = http_call_start(client,
+				 &(struct http_call_spec){ .method = "POST",
+							   .url = url,
+							   .body = big,
+							   .body_len = sizeof big,
+							   .limit_ms = PATIENCE_MS,
+							   .max_body = 2 * ECHO_BYTES,
+							   .ca_file = ca_file,
+							   .pin = pin },
+				 on_doubt, &d);
+	run_until(f, 1);
+	http_client_free(client);
+	assert_true(f->status == 0 || f->body.len > ECHO_BYTES);
+	*ret = d.doubt;
+	return f->status;
+}
+
+static void certificates_come_and_go(void **state)
+{
+	struct fixture *f = *state;
+	auto_folder dir = folder_new();
+	struct path ca = path_in(&dir, "a.pem"), other = path_in(&dir, "b.pem");
+	struct tls_identity *a = identity_new(&dir, "a"), *b = identity_new(&dir, "b");
+	struct httpd_config c = {
+		.address = "127.0.0.1",
+		.identity = a,
+		.max_connections = 64,
+		.head_limit_ms = SEC(10),
+		.body_limit_ms = SEC(10),
+		.idle_limit_ms = SEC(10),
+		.handler = on_request,
+		.gone = on_gone,
+		.ceiling = ceiling,
+		.refuse = refuse,
+		.arg = f,
+	};
+	char pin[TLS_PIN_SIZE], other_pin[TLS_PIN_SIZE];
+	enum tls_doubt doubt;
+	struct err e;
+
+	snprintf(pin, sizeof pin, "%s", tls_identity_pin(a));
+	snprintf(other_pin, sizeof other_pin, "%s", tls_identity_pin(b));
+	assert_int_equal(visit(f, NULL, pin, &doubt), 0); /* it speaks plain text */
+	assert_int_equal(doubt, TLS_NO_HANDSHAKE);
+	httpd_free(f->httpd);
+	assert_ok(httpd_start(f->loop, &c, &f->httpd, &e), &e);
+	tls_identity_drop(a);
+
+	assert_int_equal(visit(f, ca.s, NULL, &doubt), 200);
+	assert_int_equal(doubt, TLS_NO_DOUBT);
+	assert_int_equal(visit(f, NULL, pin, &doubt), 200);
+	assert_int_equal(visit(f, ca.s, pin, &doubt), 200);
+	assert_int_equal(visit(f, NULL, NULL, &doubt), 0);
+	assert_int_equal(doubt, TLS_STRANGER);
+	assert_int_equal(visit(f, other.s, pin, &doubt), 0);
+	assert_int_equal(doubt, TLS_STRANGER);
+	assert_int_equal(visit(f, NULL, other_pin, &doubt), 0);
+	assert_int_equal(doubt, TLS_WRONG_KEY);
+	assert_int_equal(visit(f, ca.s, other_pin, &doubt), 0);
+	assert_int_equal(doubt, TLS_WRONG_KEY);
+	assert_int_equal(visit(f, path_in(&dir, "none.pem").s, NULL, &doubt), 0);
+	assert_int_equal(doubt, TLS_NO_CA_FILE);
+
+	httpd_set_identity(f->httpd, b);
+	tls_identity_drop(b);
+	assert_int_equal(visit(f, NULL, pin, &doubt), 0);
+	assert_int_equal(doubt, TLS_WRONG_KEY);
+	assert_int_equal(visit(f, other.s, other_pin, &doubt), 200);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(pins),
+		cmocka_unit_test_setup_teardown(certificates_come_and_go, setup, teardown),
 		cmocka_unit_test_setup_teardown(requests, setup, teardown),
 		cmocka_unit_test_setup_teardown(large_body, setup, teardown),
 		cmocka_unit_test_setup_teardown(failures, setup, teardown),

@@ -100,8 +100,9 @@ static void bad_lines_are_named(void **)
 		  "3: expected 'key = value', '[section]' or a comment\n"
 		  "5: expected 'key = value', '[section]' or a comment\n" },
 		{ "[api]\n= 3\npage_size 3\n",
-		  "2: there is no '' in [api]; there are listen, region, active_status, strict, page_size, "
-		  "page_max, max_connections, head_limit, body_limit, idle_limit, rate_limit\n"
+		  "2: there is no '' in [api]; there are listen, tls_cert, tls_key, plain_text, region, "
+		  "active_status, strict, page_size, page_max, max_connections, head_limit, "
+		  "body_limit, idle_limit, rate_limit\n"
 		  "3: expected 'key = value', '[section]' or a comment\n" },
 		{ "[api]\npage_size = 3\n[log]\n[api]\npage_size = 4\n",
 		  "5: api.page_size was set in line 2 already\n" },
