@@ -35,6 +35,7 @@ static void finish(struct act *a)
 		act_fail(a, &why);
 	}
 	a->e->run.settings = a->failed ? 0 : a->sum;
+	keeper_save_run(a->e);
 	act_finish(a);
 }
 

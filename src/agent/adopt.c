@@ -24,20 +24,22 @@ bool run_record_save(const char *path, const struct run_record *r, struct err *e
 	jw_bool(&w, "guarded", r->mode.guarded);
 	jw_bool(&w, "from_rdb", r->mode.from_rdb);
 	jw_str(&w, "socket", r->socket);
+	jw_int(&w, "settings", (int64_t)r->settings);
 	jw_end(&w);
 	return file_replace(path, text.p, text.len, 0600, e);
 }
 
 static bool read_record(const json_t *j, struct run_record *r, struct err *e)
 {
-	int64_t format = 0, pid = 0, ticks = 0;
+	int64_t format = 0, pid = 0, ticks = 0, settings = 0;
 
 	if (!json_get_i64(j, "format", &format, e) || !json_get_i64(j, "pid", &pid, e) ||
 	    !json_get_i64(j, "start_ticks", &ticks, e) ||
 	    !json_opt_text(j, "boot", r->key.boot, sizeof r->key.boot, e) ||
 	    !json_opt_bool(j, "guarded", &r->mode.guarded, e) ||
 	    !json_opt_bool(j, "from_rdb", &r->mode.from_rdb, e) ||
-	    !json_opt_text(j, "socket", r->socket, sizeof r->socket, e)) {
+	    !json_opt_text(j, "socket", r->socket, sizeof r->socket, e) ||
+	    !json_opt_i64(j, "settings", &settings, e)) {
 		return false;
 	}
 	if (format != RUN_RECORD_FORMAT || pid <= 0 || pid > INT_MAX) {
@@ -45,6 +47,7 @@ static bool read_record(const json_t *j, struct run_record *r, struct err *e)
 	}
 	r->key.pid = (pid_t)pid;
 	r->key.start_ticks = (uint64_t)ticks;
+	r->settings = (uint64_t)settings;
 	return true;
 }
 

@@ -13,7 +13,8 @@
 struct run_record {
 	struct process_key key;
 	struct start_mode mode;
-	char socket[108]; /* where it listens: our own folder for sockets may have moved since */
+	char socket[108];  /* where it listens: our own folder for sockets may have moved since */
+	uint64_t settings; /* engine_settings_sum() of what it was brought to; 0: not known */
 };
 
 [[nodiscard]] bool run_record_save(const char *path, const struct run_record *r, struct err *e);

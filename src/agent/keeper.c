@@ -309,6 +309,7 @@ void keeper_save_run(struct engine *e)
 	s->record = (struct run_record){
 		.key = process_key(e->run.process),
 		.mode = e->run.mode,
+		.settings = e->run.settings,
 	};
 	str_copy(s->record.socket, sizeof s->record.socket, e->run.socket);
 	engine_job(e, save_run_work, save_run_done, s);

@@ -196,6 +196,7 @@ static void find_server(struct engine *e)
 	e->run.mode = r.mode;
 	e->ever_ran = known;
 	if (known && adopt(e, &r.key)) {
+		e->run.settings = r.settings;
 		str_copy(e->run.socket, sizeof e->run.socket, r.socket);
 	} else if (adopt_find(e->paths.data, &key, NULL) && adopt(e, &key)) {
 		/* Its record was not written any more. The marker is, before a guarded start. */
